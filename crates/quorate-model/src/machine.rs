@@ -1,0 +1,47 @@
+//! A state machine that a replicated log drives: alone, deterministic, the same on every node.
+//!
+//! Source: notes "Consensus" (replicated state machines); Schneider, "Implementing Fault-Tolerant Services Using the
+//! State Machine Approach".
+
+use core::fmt::Debug;
+
+use bytes::Bytes;
+
+/// What a log drives. Two machines that applied the same commands in the same order are equal and gave equal answers.
+pub trait Machine: Sized {
+    /// A change, as it stands in the log.
+    type Command: Clone + Debug;
+    /// A question that changes nothing.
+    type Query: Clone + Debug;
+    /// What a command or a query is answered with.
+    type Answer: Clone + Debug;
+    /// The whole state, to start another machine from.
+    type Snapshot: Clone + Debug;
+
+    /// Applies the command at `index` of the log.
+    fn apply(&mut self, index: u64, command: &Self::Command) -> Self::Answer;
+
+    /// Answers a question from the present state.
+    fn read(&self, query: &Self::Query) -> Self::Answer;
+
+    /// Whether `command` could change the answer to `query`. May say yes too often, never no wrongly.
+    fn touches(command: &Self::Command, query: &Self::Query) -> bool;
+
+    /// The whole state.
+    fn snapshot(&self) -> Self::Snapshot;
+
+    /// Replaces the whole state.
+    fn restore(&mut self, snapshot: Self::Snapshot);
+
+    /// What the machine's own storage brought through a restart: the index of the last command in it, and the bytes
+    /// that were stored beside it by [`Machine::checkpoint`]. A machine without storage of its own has nothing.
+    fn recovered(&self) -> Option<(u64, Bytes)> {
+        None
+    }
+
+    /// Begins to make the state durable as it is after the command at `index`, together with `beside`, in the machine's
+    /// own storage. Stops nobody; whether it is done is asked elsewhere. A machine without storage ignores it.
+    fn checkpoint(&mut self, index: u64, beside: Bytes) {
+        let _ = (index, beside);
+    }
+}

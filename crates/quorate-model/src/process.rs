@@ -1,0 +1,128 @@
+//! A process and what it may do.
+//!
+//! | rule | why |
+//! |------|-----|
+//! | no message leaves before every record appended ahead of it is on disk | output commit: what is told is never forgotten |
+//! | durable state changes only in [`Process::replay`] | live, after a restart and from a snapshot are one code path |
+//! | `now` is a reading of the local chip clock | two clocks are never compared, only durations are |
+//! | chance is [`Context::choose`] | the runtime draws, the simulator draws from its seed, the explorer tries all |
+//!
+//! Source: notes "Asynchronous Message Passing"; output commit: Elnozahy et al., "A Survey of Rollback-Recovery
+//! Protocols", section 2.4.
+
+use core::fmt::Debug;
+use core::ops::Range;
+use core::time::Duration;
+
+use crate::outbox::{AlarmChange, Outbox};
+use crate::pid::Pid;
+use crate::time::Instant;
+
+/// A deterministic state machine that hears events and answers with effects.
+pub trait Process: Sized {
+    /// What processes of this protocol tell each other.
+    type Message: Clone + Debug;
+    /// Names of alarms. Setting a name that is set replaces it.
+    type Timer: Copy + Ord + Debug;
+    /// One record of the write-ahead log.
+    type Record: Clone + Debug;
+
+    /// Takes one step.
+    fn on(&mut self, event: Event<Self>, cx: &mut Context<'_, Self>);
+
+    /// Folds one record into the durable state. The only place where durable state changes: called at once by
+    /// [`Context::append`], and again for every record that survived when the process starts anew.
+    fn replay(&mut self, record: Self::Record);
+
+    /// The shortest log that has the same durable state: a snapshot.
+    fn compact(&self) -> impl Iterator<Item = Self::Record>;
+}
+
+/// What a process hears.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Event<P: Process> {
+    /// The process begins, for the first time or after a restart; its records have been replayed.
+    Start,
+    /// A message arrived: perhaps late, perhaps again, perhaps out of order.
+    Message {
+        /// Who sent it.
+        from: Pid,
+        /// What it says.
+        message: P::Message,
+    },
+    /// An alarm that the process had set ran down.
+    Alarm(P::Timer),
+}
+
+/// What a process orders. The order of effects is the whole durability contract.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Effect<P: Process> {
+    /// Hand `message` to the network, once all records appended before are durable.
+    Send {
+        /// Whom to tell.
+        to: Pid,
+        /// What to tell.
+        message: P::Message,
+    },
+    /// Write one record to the log.
+    Append(P::Record),
+    /// Let the alarm ring once, after a time within the range.
+    Set(P::Timer, Range<Duration>),
+    /// Let the alarm not ring.
+    Stop(P::Timer),
+}
+
+/// Chance, as an order to choose: a number below `count`, which is at least 1.
+pub trait Choose {
+    /// Chooses an index, counted from 0, below `count`.
+    fn choose(&mut self, count: usize) -> usize;
+}
+
+/// What a process has at hand during one step.
+pub struct Context<'a, P: Process> {
+    /// The address of the process itself.
+    pub me: Pid,
+    /// A reading of the local chip clock. Only differences between two readings of one node mean anything.
+    pub now: Instant,
+    outbox: &'a mut Outbox<P>,
+    chance: &'a mut dyn Choose,
+}
+
+impl<'a, P: Process> Context<'a, P> {
+    /// What a host builds before each step.
+    pub fn new(me: Pid, now: Instant, outbox: &'a mut Outbox<P>, chance: &'a mut dyn Choose) -> Self {
+        Self { me, now, outbox, chance }
+    }
+
+    /// Tells `to` something, once every record appended before this call is durable.
+    pub fn send(&mut self, to: Pid, message: P::Message) {
+        self.outbox.push_send(to, message);
+    }
+
+    /// Writes `record` to the log and folds it into the state of `process`, in this order of meaning: whoever hears of
+    /// the new state hears it after the record is durable.
+    pub fn append(&mut self, process: &mut P, record: P::Record) {
+        self.outbox.push_record(record.clone());
+        process.replay(record);
+    }
+
+    /// Sets the alarm `timer` to ring once, after a time within `after`; replaces the same alarm if it is set.
+    pub fn set(&mut self, timer: P::Timer, after: Range<Duration>) {
+        self.outbox.push_alarm(AlarmChange::Set(timer, after));
+    }
+
+    /// Stops the alarm `timer`; nothing happens if it is not set.
+    pub fn stop(&mut self, timer: P::Timer) {
+        self.outbox.push_alarm(AlarmChange::Stop(timer));
+    }
+
+    /// Chooses one of `options`: by chance when running, by seed when simulated, all of them when explored.
+    ///
+    /// # Panics
+    /// If there is nothing to choose from.
+    pub fn choose<'o, T>(&mut self, options: &'o [T]) -> &'o T {
+        assert!(!options.is_empty(), "a choice needs at least one option");
+        let index = if options.len() == 1 { 0 } else { self.chance.choose(options.len()) };
+        &options[index]
+    }
+}
