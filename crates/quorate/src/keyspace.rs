@@ -1,0 +1,156 @@
+//! A keyspace as the gateways see it: a handle to the loop that owns it.
+//!
+//! Any number of gateway threads hold a [`Keyspace`]; each call is one message to the loop and one answer. Reads get a
+//! [`View`], a snapshot that costs nothing to take, and do their work on the gateway's own thread.
+
+use std::time::Duration;
+
+use quorate_machines::kv::{Answer, Command, LeaseId, Revision, Span, View};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Why a keyspace did not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Its queue or its log is full. Nothing happened; try again later.
+    #[error("etcdserver: too many requests")]
+    Busy,
+    /// The request went out and no answer came in time: it may or may not take effect.
+    #[error("etcdserver: request timed out")]
+    Unknown,
+    /// The keyspace stopped. Nothing happened; ask another node.
+    #[error("etcdserver: server stopped")]
+    Stopped,
+}
+
+/// What the loop is asked.
+#[derive(Debug)]
+pub enum Ask {
+    /// Order a command; answer when it is committed and applied here.
+    Propose(Command, oneshot::Sender<Result<Answer, Refusal>>),
+    /// A view that holds every write to `spans` that was acknowledged before this question, anywhere.
+    Read(Vec<Span>, oneshot::Sender<Result<View, Refusal>>),
+    /// Renew a lease; `None` when it does not exist.
+    KeepAlive(LeaseId, oneshot::Sender<Result<Option<i64>, Refusal>>),
+    /// How long a lease has left and what it was granted; `None` when it does not exist.
+    Remaining(LeaseId, oneshot::Sender<Result<Option<LeaseTime>, Refusal>>),
+    /// How the loop is.
+    Status(oneshot::Sender<Status>),
+}
+
+/// The time of a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseTime {
+    /// What was granted, in seconds.
+    pub granted_s: i64,
+    /// What is left, in whole seconds.
+    pub remaining_s: i64,
+}
+
+/// How a keyspace's loop is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The node at the head of the chain, as a member id; 0 when not known.
+    pub head: u64,
+    /// The length of the prefix of the configuration log that this node has: etcd's "term".
+    pub configuration: u64,
+    /// The last index of the log.
+    pub log_index: u64,
+    /// The last applied index.
+    pub applied_index: u64,
+    /// Whether the node serves: it has its neighbours and is caught up.
+    pub serving: bool,
+}
+
+/// A handle to a keyspace's loop.
+#[derive(Clone, Debug)]
+pub struct Keyspace {
+    asks: mpsc::Sender<Ask>,
+    /// The newest view whose effects may be seen outside.
+    views: watch::Receiver<View>,
+    /// How long to wait for an answer before saying that the outcome is unknown.
+    patience: Duration,
+}
+
+impl Keyspace {
+    /// A handle to the loop at the other end of `asks`, which publishes its views to `views`.
+    #[must_use]
+    pub fn new(asks: mpsc::Sender<Ask>, views: watch::Receiver<View>, patience: Duration) -> Self {
+        Self { asks, views, patience }
+    }
+
+    /// Orders a command, and waits until it is committed and applied on this node.
+    ///
+    /// # Errors
+    /// See [`Refusal`]; `Unknown` is never turned into a failure.
+    pub async fn propose(&self, command: Command) -> Result<Answer, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Ask::Propose(command, answer), answered).await?
+    }
+
+    /// A linearizable view of `spans`: it holds every write to them that was acknowledged anywhere before this call.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub async fn read(&self, spans: Vec<Span>) -> Result<View, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Ask::Read(spans, answer), answered).await?
+    }
+
+    /// The newest view that this node has: serializable, perhaps behind.
+    #[must_use]
+    pub fn view(&self) -> View {
+        self.views.borrow().clone()
+    }
+
+    /// The stream of views, for watchers: each is at least as new as the one before.
+    #[must_use]
+    pub fn views(&self) -> watch::Receiver<View> {
+        self.views.clone()
+    }
+
+    /// The revision of the newest view.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.views.borrow().revision()
+    }
+
+    /// Renews a lease and says its term in seconds; `None` when it does not exist.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub async fn keep_alive(&self, lease: LeaseId) -> Result<Option<i64>, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Ask::KeepAlive(lease, answer), answered).await?
+    }
+
+    /// The time of a lease; `None` when it does not exist.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub async fn remaining(&self, lease: LeaseId) -> Result<Option<LeaseTime>, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Ask::Remaining(lease, answer), answered).await?
+    }
+
+    /// How the loop is.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub async fn status(&self) -> Result<Status, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Ask::Status(answer), answered).await
+    }
+
+    async fn ask<T>(&self, ask: Ask, answered: oneshot::Receiver<T>) -> Result<T, Refusal> {
+        match self.asks.try_send(ask) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => return Err(Refusal::Busy),
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(Refusal::Stopped),
+        }
+        match tokio::time::timeout(self.patience, answered).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(Refusal::Unknown), // the loop went down with the request
+            Err(_) => Err(Refusal::Unknown),
+        }
+    }
+}
