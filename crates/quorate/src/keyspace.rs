@@ -5,8 +5,11 @@
 
 use std::time::Duration;
 
-use quorate_machines::kv::{Answer, Command, LeaseId, Revision, Span, View};
+use quorate_machines::kv::{Answer, Command, LeaseId, MemoryTable, Revision, Span};
 use tokio::sync::{mpsc, oneshot, watch};
+
+/// A view of this node's store.
+pub type View = quorate_machines::kv::View<MemoryTable>;
 
 /// Why a keyspace did not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,0 +1,33 @@
+//! A table: the ordered map of bytes that a store keeps everything in, with snapshots that cost nothing.
+//!
+//! The store above knows no storage engine. [`MemoryTable`] serves the explorer, the simulator and tests; the runtime has
+//! one that spills to disk.
+
+use core::fmt::Debug;
+
+use bytes::Bytes;
+
+/// An ordered map from bytes to bytes. A clone is a snapshot: it costs nothing and is not changed by later writes.
+pub trait Table: Clone + Debug + Send + Sync + 'static {
+    /// What stands at `key`.
+    fn get(&self, key: &[u8]) -> Option<Bytes>;
+
+    /// All entries from `from` on, before `end` (`None`: to the last), smallest first or, reversed, largest first.
+    fn range(&self, from: &[u8], end: Option<&[u8]>) -> impl DoubleEndedIterator<Item = (Bytes, Bytes)>;
+
+    /// Puts `value` at `key`.
+    fn insert(&mut self, key: Bytes, value: Bytes);
+
+    /// Removes what stands at `key`.
+    fn remove(&mut self, key: &[u8]);
+
+    /// See [`quorate_model::Machine::recovered`].
+    fn recovered(&self) -> Option<(u64, Bytes)> {
+        None
+    }
+
+    /// See [`quorate_model::Machine::checkpoint`].
+    fn checkpoint(&mut self, index: u64, beside: Bytes) {
+        let _ = (index, beside);
+    }
+}
