@@ -39,6 +39,17 @@ pub trait Machine: Sized {
         None
     }
 
+    /// How far the machine's own storage is durable: the index of the last command in it. `None` when it has none.
+    fn stored(&self) -> Option<u64> {
+        None
+    }
+
+    /// About how many bytes `command` takes in a log or a message: what batches are bounded by.
+    fn weight(command: &Self::Command) -> usize {
+        let _ = command;
+        1
+    }
+
     /// Begins to make the state durable as it is after the command at `index`, together with `beside`, in the machine's
     /// own storage. Stops nobody; whether it is done is asked elsewhere. A machine without storage ignores it.
     fn checkpoint(&mut self, index: u64, beside: Bytes) {

@@ -11,7 +11,7 @@ use core::ops::Range;
 use core::time::Duration;
 
 use crate::pid::Pid;
-use crate::process::Process;
+use crate::process::{Orders, Process};
 
 /// A record or a message that waits for its turn.
 pub enum Output<P: Process> {
@@ -50,18 +50,6 @@ impl<P: Process> Outbox<P> {
     #[must_use]
     pub fn new() -> Self {
         Self { queue: VecDeque::new(), taken_count: 0, taken_end: 0, alarms: VecDeque::new() }
-    }
-
-    pub(crate) fn push_send(&mut self, to: Pid, message: P::Message) {
-        self.queue.push_back(Output::Send { to, message });
-    }
-
-    pub(crate) fn push_record(&mut self, record: P::Record) {
-        self.queue.push_back(Output::Record(record));
-    }
-
-    pub(crate) fn push_alarm(&mut self, change: AlarmChange<P::Timer>) {
-        self.alarms.push_back(change);
     }
 
     /// The next record to write that was not taken before. It stays in the queue, and holds back what stands behind
@@ -141,6 +129,20 @@ impl<P: Process> Outbox<P> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.alarms.is_empty()
+    }
+}
+
+impl<P: Process> Orders<P::Message, P::Timer, P::Record> for Outbox<P> {
+    fn push_send(&mut self, to: Pid, message: P::Message) {
+        self.queue.push_back(Output::Send { to, message });
+    }
+
+    fn push_record(&mut self, record: P::Record) {
+        self.queue.push_back(Output::Record(record));
+    }
+
+    fn push_alarm(&mut self, change: AlarmChange<P::Timer>) {
+        self.alarms.push_back(change);
     }
 }
 

@@ -84,36 +84,52 @@ pub struct Context<'a, P: Process> {
     pub me: Pid,
     /// A reading of the local chip clock. Only differences between two readings of one node mean anything.
     pub now: Instant,
-    outbox: &'a mut Outbox<P>,
+    orders: &'a mut dyn Orders<P::Message, P::Timer, P::Record>,
     chance: &'a mut dyn Choose,
+}
+
+/// Where the orders of a process go: its outbox, by what is in it and not by whose it is, so that a process that is one
+/// of several roles can hand the context on to the role.
+pub(crate) trait Orders<M, T, R> {
+    fn push_send(&mut self, to: Pid, message: M);
+    fn push_record(&mut self, record: R);
+    fn push_alarm(&mut self, change: AlarmChange<T>);
 }
 
 impl<'a, P: Process> Context<'a, P> {
     /// What a host builds before each step.
     pub fn new(me: Pid, now: Instant, outbox: &'a mut Outbox<P>, chance: &'a mut dyn Choose) -> Self {
-        Self { me, now, outbox, chance }
+        Self { me, now, orders: outbox, chance }
+    }
+
+    /// The same context for a role that the process consists of: it speaks the same messages and writes the same records.
+    pub fn role<Q>(&mut self) -> Context<'_, Q>
+    where
+        Q: Process<Message = P::Message, Timer = P::Timer, Record = P::Record>,
+    {
+        Context { me: self.me, now: self.now, orders: &mut *self.orders, chance: &mut *self.chance }
     }
 
     /// Tells `to` something, once every record appended before this call is durable.
     pub fn send(&mut self, to: Pid, message: P::Message) {
-        self.outbox.push_send(to, message);
+        self.orders.push_send(to, message);
     }
 
     /// Writes `record` to the log and folds it into the state of `process`, in this order of meaning: whoever hears of
     /// the new state hears it after the record is durable.
     pub fn append(&mut self, process: &mut P, record: P::Record) {
-        self.outbox.push_record(record.clone());
+        self.orders.push_record(record.clone());
         process.replay(record);
     }
 
     /// Sets the alarm `timer` to ring once, after a time within `after`; replaces the same alarm if it is set.
     pub fn set(&mut self, timer: P::Timer, after: Range<Duration>) {
-        self.outbox.push_alarm(AlarmChange::Set(timer, after));
+        self.orders.push_alarm(AlarmChange::Set(timer, after));
     }
 
     /// Stops the alarm `timer`; nothing happens if it is not set.
     pub fn stop(&mut self, timer: P::Timer) {
-        self.outbox.push_alarm(AlarmChange::Stop(timer));
+        self.orders.push_alarm(AlarmChange::Stop(timer));
     }
 
     /// Chooses one of `options`: by chance when running, by seed when simulated, all of them when explored.
