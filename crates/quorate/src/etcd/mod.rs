@@ -1,0 +1,2 @@
+//! etcd v3.
+pub mod generated;
