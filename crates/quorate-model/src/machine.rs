@@ -8,7 +8,7 @@ use core::fmt::Debug;
 use bytes::Bytes;
 
 /// What a log drives. Two machines that applied the same commands in the same order are equal and gave equal answers.
-pub trait Machine: Sized {
+pub trait Machine: Clone + Debug {
     /// A change, as it stands in the log.
     type Command: Clone + Debug;
     /// A question that changes nothing.

@@ -1,0 +1,189 @@
+//! What the processes of a chain tell each other, and what they write down.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use quorate_model::{Machine, NodeId};
+
+use super::link::Stamp;
+use super::session::Sessions;
+
+/// The name of an operation: the client's session, and which of its operations. Applied at most once.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct OperationId {
+    /// The node whose client asked.
+    pub owner: NodeId,
+    /// Which life of that client; grows with each start.
+    pub epoch: u64,
+    /// Which operation of that life, counted from 1.
+    pub number: u64,
+}
+
+/// One place of the log.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Entry<C> {
+    /// Whose command.
+    pub operation: OperationId,
+    /// The client needs no answer any more to its operations below this number.
+    pub done_below: u64,
+    /// What to do.
+    pub command: C,
+}
+
+/// Entries that travel together. Shared, since a member sends, writes and keeps them.
+pub type Batch<C> = Arc<[Entry<C>]>;
+
+/// What an outside asker wants.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Request<C, Q> {
+    /// Change something, exactly once.
+    Command(C),
+    /// Read something, as it is after everything that was acknowledged before the question.
+    Query(Q),
+}
+
+/// What is said.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Message<M: Machine> {
+    /// Outside to client: a request, with a name of the asker's own choice.
+    Ask {
+        /// The asker's name for it.
+        token: u64,
+        /// What it wants.
+        request: Request<M::Command, M::Query>,
+    },
+    /// Client to outside: the answer.
+    Answered {
+        /// The asker's name for it.
+        token: u64,
+        /// The answer.
+        answer: M::Answer,
+    },
+    /// Client to outside: too much waits already; nothing was done.
+    Busy {
+        /// The asker's name for it.
+        token: u64,
+    },
+    /// Client to its own node: a query.
+    Read {
+        /// The client's name for it.
+        operation: OperationId,
+        /// What to read.
+        query: M::Query,
+    },
+    /// Node to its own client: the answer to a query.
+    ReadDone {
+        /// The client's name for it.
+        operation: OperationId,
+        /// The answer.
+        answer: M::Answer,
+    },
+    /// Node to its own client: commands of the client that were applied, with their answers.
+    Applied(Vec<(OperationId, M::Answer)>),
+    /// Node to whoever watches it from outside: something was applied; the answer to the watcher's query now.
+    Observed(M::Answer),
+    /// One outsider to another: bytes that the protocol carries and does not read. May be lost.
+    Relay(Bytes),
+    /// Client to its own node, and on to the head: order this.
+    Propose {
+        /// The length of the sender's configuration prefix.
+        configuration: u64,
+        /// What to order.
+        entry: Entry<M::Command>,
+    },
+    /// To the predecessor: I began anew; greet me.
+    Nudge {
+        /// Which lives.
+        stamp: Stamp,
+    },
+    /// To the successor: this is where my log ends; how about yours?
+    Hello {
+        /// Which lives.
+        stamp: Stamp,
+        /// The last index of the sender's log.
+        last: u64,
+    },
+    /// To the predecessor: this is where my log ends, and what you lack of it.
+    Welcome {
+        /// Which lives.
+        stamp: Stamp,
+        /// The last index of the sender's log.
+        last: u64,
+        /// The index of the first of `entries`.
+        first: u64,
+        /// What the receiver lacks, or as much of it as fits a message.
+        entries: Batch<M::Command>,
+    },
+    /// To the successor: the next entries.
+    Forward {
+        /// Which lives.
+        stamp: Stamp,
+        /// The index of the first of `entries`.
+        first: u64,
+        /// The entries.
+        entries: Batch<M::Command>,
+        /// All members from the head to the sender have everything up to here on disk.
+        durable: u64,
+    },
+    /// To the successor: all members from the head to the sender have everything up to `index` on disk.
+    Durable {
+        /// Which lives.
+        stamp: Stamp,
+        /// Up to here.
+        index: u64,
+    },
+    /// To the predecessor: everything up to `index` is on every member's disk, for good.
+    Committed {
+        /// Which lives.
+        stamp: Stamp,
+        /// Up to here.
+        index: u64,
+    },
+    /// To the tail: how far have you committed?
+    Question {
+        /// Which lives.
+        stamp: Stamp,
+        /// Which question of this life.
+        nonce: u64,
+    },
+    /// From the tail: so far, at some moment after the question.
+    CommittedAt {
+        /// Which lives.
+        stamp: Stamp,
+        /// Which question.
+        nonce: u64,
+        /// So far.
+        index: u64,
+    },
+}
+
+/// The alarms.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Timer {
+    /// Say again what was not answered.
+    Retry,
+    /// Order what came in since.
+    Order,
+}
+
+/// What is written down.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Record<M: Machine> {
+    /// A life of the process began.
+    Boot(u64),
+    /// Entries, the first of them at index `first`.
+    Entries {
+        /// The index of the first of `entries`.
+        first: u64,
+        /// The entries.
+        entries: Batch<M::Command>,
+    },
+    /// What came of everything up to `index`. Without a state, the machine's own storage holds it.
+    Base {
+        /// Up to here.
+        index: u64,
+        /// The sessions and the machine.
+        state: Option<(Sessions<M::Answer>, M::Snapshot)>,
+    },
+}

@@ -1,0 +1,157 @@
+//! Chain: writes enter at the head, leave at the tail, and so have one order.
+//!
+//! | at     | hears             | does                              | tells                                   |
+//! |--------|-------------------|-----------------------------------|-----------------------------------------|
+//! | client | Ask               | number it                         | own node: Propose or Read               |
+//! | node   | Propose           | nothing                           | head: Propose                           |
+//! | head   | Propose           | order it                          | next: Forward; then, durable, Durable   |
+//! | middle | Forward           | append                            | next: Forward; then, durable, Durable   |
+//! | tail   | Forward, Durable  | append; commit what all have      | before: Committed                       |
+//! | node   | Committed         | apply                             | before: Committed; own client: Applied  |
+//! | node   | Read              | nothing uncommitted touches it    | own client: ReadDone                    |
+//! | node   | Read              | something does                    | tail: Question; later ReadDone          |
+//!
+//! A member passes a write on *before* it writes it to its own disk, and says `Durable` after: the disks turn in
+//! parallel, so a put costs one disk write of time, whatever the length of the chain. `Durable` is a claim about the
+//! whole way from the head to its sender. The tail commits what is durable on the way and on its own disk, that is, on
+//! every member; `Committed` then runs back up.
+//!
+//! **Why the logs never differ.** Only the head gives numbers, and before it gives one it knows that nobody has an entry
+//! with this number: a member that starts anew first asks its successor for what it lost ([`Message::Hello`],
+//! [`Message::Welcome`]) and answers its own predecessor only after that. So the question runs to the tail and the answer
+//! comes back. Messages of an earlier life are told by the boot numbers of both ends ([`Stamp`]) and dropped.
+//!
+//! **Why any node may answer a read.** A committed write is in the log of every member. So a member that has no
+//! uncommitted entry that touches the question has all that was acknowledged. Otherwise it asks the tail how far it has
+//! committed; all reads that wait share one question. A tail that starts anew does not know how far it had committed, so
+//! it answers only when it has committed again all that it found in its log.
+//!
+//! Members are fixed by configuration; each message carries the length of the sender's configuration prefix.
+//! Source: notes "Chain Architecture"; van Renesse and Schneider, "Chain Replication", OSDI 2004; Terrace and Freedman,
+//! "Object Storage on CRAQ", USENIX ATC 2009 (reads anywhere); Lee et al., "RIFL", SOSP 2015 (exactly once).
+
+mod client;
+mod configuration;
+mod link;
+mod log;
+mod message;
+mod node;
+mod read;
+mod session;
+mod wire;
+
+pub use client::{Client, ClientBounds};
+pub use configuration::Configuration;
+pub use link::Stamp;
+pub use message::{Batch, Entry, Message, OperationId, Record, Request, Timer};
+#[cfg(feature = "mutants")]
+pub use node::Mutant;
+pub use node::{Node, NodeOptions, NodeStatus};
+pub use session::Sessions;
+
+use core::hash::{Hash, Hasher};
+
+use quorate_model::{Context, Event, Machine, Process};
+
+/// A process of the protocol: one type for all roles, so that one host can run them.
+#[derive(Clone, Debug)]
+pub enum Role<M: Machine> {
+    /// A member of the chain.
+    Node(Node<M>),
+    /// The process that takes requests on a node and sees them through.
+    Client(Client<M>),
+}
+
+impl<M: Machine> Role<M> {
+    /// The member, if it is one.
+    pub fn node(&self) -> Option<&Node<M>> {
+        match self {
+            Self::Node(node) => Some(node),
+            Self::Client(_) => None,
+        }
+    }
+
+    /// The member, if it is one, to be changed.
+    pub fn node_mut(&mut self) -> Option<&mut Node<M>> {
+        match self {
+            Self::Node(node) => Some(node),
+            Self::Client(_) => None,
+        }
+    }
+}
+
+// By hand: a derive would not see that comparing a role compares commands, queries and answers.
+impl<M: Machine> PartialEq for Role<M>
+where
+    Node<M>: PartialEq,
+    Client<M>: PartialEq,
+{
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Node(a), Self::Node(b)) => a == b,
+            (Self::Client(a), Self::Client(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+impl<M: Machine> Eq for Role<M>
+where
+    Node<M>: Eq,
+    Client<M>: Eq,
+{
+}
+
+impl<M: Machine> Hash for Role<M>
+where
+    Node<M>: Hash,
+    Client<M>: Hash,
+{
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Node(node) => node.hash(state),
+            Self::Client(client) => client.hash(state),
+        }
+    }
+}
+
+impl<M: Machine> Process for Role<M> {
+    type Message = Message<M>;
+    type Timer = Timer;
+    type Record = Record<M>;
+
+    fn on(&mut self, event: Event<Self>, cx: &mut Context<'_, Self>) {
+        match self {
+            Self::Node(node) => node.on(for_role(event), &mut cx.role()),
+            Self::Client(client) => client.on(for_role(event), &mut cx.role()),
+        }
+    }
+
+    fn replay(&mut self, record: Record<M>) {
+        match self {
+            Self::Node(node) => node.replay(record),
+            Self::Client(client) => client.replay(record),
+        }
+    }
+
+    fn compact(&self) -> impl Iterator<Item = Record<M>> {
+        let (node, client) = match self {
+            Self::Node(node) => (Some(node.compact()), None),
+            Self::Client(client) => (None, Some(client.compact())),
+        };
+        node.into_iter().flatten().chain(client.into_iter().flatten())
+    }
+}
+
+fn for_role<M, P, Q>(event: Event<P>) -> Event<Q>
+where
+    M: Machine,
+    P: Process<Message = Message<M>, Timer = Timer>,
+    Q: Process<Message = Message<M>, Timer = Timer>,
+{
+    match event {
+        Event::Start => Event::Start,
+        Event::Message { from, message } => Event::Message { from, message },
+        Event::Alarm(timer) => Event::Alarm(timer),
+    }
+}

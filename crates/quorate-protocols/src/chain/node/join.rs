@@ -1,0 +1,95 @@
+//! Finding its place: a member that starts anew asks its successor for what it lost, before it answers its predecessor.
+
+use quorate_model::{Context, Machine};
+
+use super::super::link::{Down, Stamp};
+use super::super::message::{Batch, Message, Record};
+use super::{Mutant, Node};
+
+impl<M: Machine> Node<M> {
+    pub(super) fn start(&mut self, cx: &mut Context<'_, Self>) {
+        let boot = self.boot + 1;
+        cx.append(self, Record::Boot(boot)); // no message of this life leaves before its number is on disk
+        self.floor = self.log.last();
+        self.joined = self.is_tail() || self.breaks(Mutant::OrdersBeforeJoined);
+        self.nudge(cx);
+        self.greet(cx);
+        self.observe(cx);
+        self.settle(cx);
+    }
+
+    /// Asks the predecessor for its greeting, unless it came.
+    pub(super) fn nudge(&self, cx: &mut Context<'_, Self>) {
+        if let (Some(predecessor), None) = (self.predecessor(cx), self.up.boot) {
+            cx.send(predecessor, Message::Nudge { stamp: self.stamp(None) });
+        }
+    }
+
+    /// Greets the successor: it is to say where its log ends and what we lack of it.
+    pub(super) fn greet(&self, cx: &mut Context<'_, Self>) {
+        if let Some(successor) = self.successor(cx) {
+            cx.send(successor, Message::Hello { stamp: self.stamp(None), last: self.log.last() });
+        }
+    }
+
+    /// The successor began anew.
+    pub(super) fn nudged(&mut self, stamp: Stamp, cx: &mut Context<'_, Self>) {
+        if self.down.boot.is_none_or(|known| known < stamp.boot) {
+            self.down = Down::default();
+            self.greet(cx);
+        }
+    }
+
+    /// The predecessor greets: from now on only this life of it is heard.
+    pub(super) fn greeted(&mut self, stamp: Stamp, last: u64, cx: &mut Context<'_, Self>) {
+        if self.up.boot.is_some_and(|known| known > stamp.boot) {
+            return; // of an earlier life
+        }
+        self.up.boot = Some(stamp.boot);
+        self.up.greeted = Some(last);
+        self.welcome(cx);
+    }
+
+    /// Answers the predecessor's greeting, once we know our own log.
+    pub(super) fn welcome(&mut self, cx: &mut Context<'_, Self>) {
+        if !self.joined {
+            return;
+        }
+        if let (Some(predecessor), Some(last)) = (self.predecessor(cx), self.up.greeted.take()) {
+            let entries = self.log.batch_after(last, self.options.batch_weight_max, M::weight);
+            let first = last.max(self.log.base()) + 1;
+            let stamp = self.stamp(self.up.boot);
+            cx.send(predecessor, Message::Welcome { stamp, last: self.log.last(), first, entries });
+        }
+    }
+
+    /// The successor says where its log ends, and gives what we lack.
+    pub(super) fn welcomed(
+        &mut self,
+        stamp: Stamp,
+        last: u64,
+        first: u64,
+        entries: &Batch<M::Command>,
+        cx: &mut Context<'_, Self>,
+    ) {
+        if stamp.peer_boot != self.boot || self.down.boot.is_some_and(|known| known > stamp.boot) {
+            return; // to an earlier life of ours, or from one of the successor's
+        }
+        if !self.joined && last > self.log.last() {
+            let next = self.log.last() + 1;
+            let known = usize::try_from(next.saturating_sub(first)).unwrap_or(usize::MAX);
+            if first > next || known >= entries.len() {
+                return self.greet(cx); // an answer to an earlier greeting; ask from where we are
+            }
+            cx.append(self, Record::Entries { first: next, entries: entries[known..].into() });
+            if last > self.log.last() {
+                return self.greet(cx); // there is more
+            }
+        }
+        self.joined = true;
+        self.down = Down { boot: Some(stamp.boot), sent: last.min(self.log.last()), told: 0 };
+        self.welcome(cx);
+        self.pass(cx);
+        self.settle(cx);
+    }
+}

@@ -1,0 +1,81 @@
+//! Ordering: the head gives each new operation the next index; other members send proposals on to it.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use quorate_model::{Context, Machine};
+
+use super::super::message::{Batch, Entry, Message, Record, Timer};
+use super::super::session::Known;
+use super::{Mutant, Node};
+
+impl<M: Machine> Node<M> {
+    /// Someone wants `entry` ordered.
+    pub(super) fn proposed(&mut self, entry: Entry<M::Command>, cx: &mut Context<'_, Self>) {
+        match self.sessions.known(entry.operation) {
+            Known::Answered(answer) if entry.operation.owner == self.me => {
+                let answers = alloc::vec![(entry.operation, answer.clone())];
+                return cx.send(Self::own_client(cx), Message::Applied(answers));
+            }
+            Known::Answered(_) | Known::Over if !self.breaks(Mutant::ForgetsSessions) => return, // its own node answers
+            _ => {}
+        }
+        if !self.is_head() {
+            let head = self.member(self.configuration.head(), cx);
+            let configuration = self.configuration.prefix_len();
+            return cx.send(head, Message::Propose { configuration, entry });
+        }
+        if !self.joined {
+            return; // it will be proposed again
+        }
+        let twice = self.unapplied.contains(&entry.operation) && !self.breaks(Mutant::ForgetsSessions);
+        if twice {
+            return; // it has its place already
+        }
+        if self.proposed.is_empty() && self.options.batching {
+            cx.set(Timer::Order, Duration::ZERO..Duration::ZERO);
+        }
+        self.proposed.insert(entry.operation, entry);
+        if !self.options.batching {
+            self.order(cx);
+        }
+    }
+
+    /// Gives the next indexes to what waits.
+    pub(super) fn order(&mut self, cx: &mut Context<'_, Self>) {
+        let mut proposed = core::mem::take(&mut self.proposed).into_values().peekable();
+        while proposed.peek().is_some() {
+            let mut weight = 0;
+            let mut batch = Vec::new();
+            while let Some(entry) = proposed.next_if(|entry| {
+                weight += M::weight(&entry.command);
+                weight <= self.options.batch_weight_max || batch.is_empty()
+            }) {
+                batch.push(entry);
+            }
+            self.take(batch.into(), cx);
+        }
+    }
+
+    /// Takes new entries: passes them on first, then writes them, so that both disks turn at once.
+    pub(super) fn take(&mut self, entries: Batch<M::Command>, cx: &mut Context<'_, Self>) {
+        let first = self.log.last() + 1;
+        if self.breaks(Mutant::AcknowledgesBeforeDurable) {
+            return self.take_hastily(first, entries, cx);
+        }
+        self.send_forward(first, &entries, cx);
+        cx.append(self, Record::Entries { first, entries });
+        if self.breaks(Mutant::ReadsUncommitted) {
+            self.apply_up_to(self.log.last(), cx);
+        }
+        self.settle(cx);
+    }
+
+    /// The mutant that says so first and writes then.
+    fn take_hastily(&mut self, first: u64, entries: Batch<M::Command>, cx: &mut Context<'_, Self>) {
+        self.send_forward(first, &entries, cx);
+        self.log.extend(first, &entries);
+        self.settle(cx);
+        cx.append(self, Record::Entries { first, entries });
+    }
+}

@@ -1,0 +1,157 @@
+//! Passing on: entries run down the chain, commits run up, and each member applies what is committed.
+
+use alloc::vec::Vec;
+
+use quorate_model::{Context, Machine};
+
+use super::super::message::{Batch, Message};
+use super::super::session::Known;
+use super::{Mutant, Node};
+
+impl<M: Machine> Node<M> {
+    /// Sends entries that the log does not hold yet to the successor, if it has all before them.
+    pub(super) fn send_forward(&mut self, first: u64, entries: &Batch<M::Command>, cx: &mut Context<'_, Self>) {
+        let Some(successor) = self.successor(cx) else { return };
+        if self.down.boot.is_none() || self.down.sent + 1 != first {
+            return; // it will be sent what it lacks when it has said where its log ends
+        }
+        self.down.sent = first + entries.len() as u64 - 1;
+        self.down.told = self.settled();
+        let stamp = self.stamp(self.down.boot);
+        let entries = entries.clone();
+        cx.send(successor, Message::Forward { stamp, first, entries, durable: self.down.told });
+    }
+
+    /// Sends the successor everything of the log that it was not sent.
+    pub(super) fn pass(&mut self, cx: &mut Context<'_, Self>) {
+        while self.down.boot.is_some() && self.down.sent < self.log.last() {
+            let first = self.down.sent + 1;
+            let entries = self.log.batch_after(self.down.sent, self.options.batch_weight_max, M::weight);
+            if entries.is_empty() {
+                return; // it lacks what nobody holds any more: such a member does not come back by its log
+            }
+            self.send_forward(first, &entries, cx);
+        }
+    }
+
+    /// No commit came for a while: perhaps a message was lost. Sends what is not committed once more, up to one message.
+    pub(super) fn pass_again(&mut self, cx: &mut Context<'_, Self>) {
+        let Some(successor) = self.successor(cx) else { return };
+        let entries = self.log.batch_after(self.committed, self.options.batch_weight_max, M::weight);
+        let (first, durable, stamp) = (self.committed + 1, self.settled(), self.stamp(self.down.boot));
+        cx.send(successor, Message::Forward { stamp, first, entries, durable });
+    }
+
+    /// The predecessor sends entries, the first of them at `first`.
+    pub(super) fn forwarded(
+        &mut self,
+        first: u64,
+        entries: &Batch<M::Command>,
+        durable: u64,
+        cx: &mut Context<'_, Self>,
+    ) {
+        let next = self.log.last() + 1;
+        let known = usize::try_from(next.saturating_sub(first)).unwrap_or(usize::MAX);
+        if first > next {
+            self.up.greeted = Some(self.log.last());
+            return self.welcome(cx); // a gap: say where our log ends
+        }
+        self.up.durable = self.up.durable.max(durable);
+        if self.breaks(Mutant::ReordersOnResend) {
+            self.take(entries.clone(), cx);
+        } else if known == 0 {
+            self.take(entries.clone(), cx);
+        } else if known < entries.len() {
+            self.take(entries[known..].into(), cx);
+        } else {
+            self.repeat_commit(cx); // nothing new: the predecessor did not hear what became of it
+        }
+        self.settle(cx);
+    }
+
+    /// Tells the predecessor again how far the tail has committed.
+    fn repeat_commit(&self, cx: &mut Context<'_, Self>) {
+        if let (Some(predecessor), true) = (self.predecessor(cx), self.committed > 0) {
+            let stamp = self.stamp(self.up.boot);
+            cx.send(predecessor, Message::Committed { stamp, index: self.committed });
+        }
+    }
+
+    /// Everything up to here is on the disks of all members from the head to us, once what we appended is on ours. A
+    /// message that says so leaves only then.
+    fn settled(&self) -> u64 {
+        if self.is_head() || self.breaks(Mutant::CommitsAtTailAlone) {
+            self.log.last()
+        } else {
+            self.up.durable.min(self.log.last())
+        }
+    }
+
+    /// Says how far everything is durable: to the successor, or, as the tail, by committing it.
+    pub(super) fn settle(&mut self, cx: &mut Context<'_, Self>) {
+        let settled = self.settled();
+        match self.successor(cx) {
+            None => self.advance(settled, cx),
+            Some(successor) => {
+                if self.down.boot.is_some() && settled > self.down.told && self.down.told < self.down.sent {
+                    self.down.told = settled;
+                    cx.send(successor, Message::Durable { stamp: self.stamp(self.down.boot), index: settled });
+                }
+            }
+        }
+    }
+
+    /// Everything up to `index` is committed.
+    pub(super) fn advance(&mut self, index: u64, cx: &mut Context<'_, Self>) {
+        let index = index.min(self.log.last());
+        if index <= self.committed {
+            return;
+        }
+        self.committed = index;
+        self.apply_up_to(index, cx);
+        if let (Some(predecessor), Some(_)) = (self.predecessor(cx), self.up.boot) {
+            cx.send(predecessor, Message::Committed { stamp: self.stamp(self.up.boot), index });
+        }
+        self.observe(cx);
+        self.answer_waiting(cx);
+        if self.machine.stored().is_none() {
+            self.log.forget(index.min(self.applied));
+        }
+    }
+
+    /// Applies the log up to `index`, and tells the own client what became of its commands.
+    pub(super) fn apply_up_to(&mut self, index: u64, cx: &mut Context<'_, Self>) {
+        let mut answers = Vec::new();
+        let again = u64::from(self.breaks(Mutant::AppliesTwice) && self.applied > self.log.base());
+        for at in self.applied + 1 - again..=index {
+            let entry = self.log.get(at).expect("what is committed is in every member's log").clone();
+            let operation = entry.operation;
+            let old = match self.sessions.known(operation) {
+                Known::New => None,
+                Known::Answered(answer) => Some(Some(answer.clone())),
+                Known::Over => Some(None),
+            };
+            let answer = match old {
+                Some(answer) if !self.breaks(Mutant::ForgetsSessions) && !self.breaks(Mutant::AppliesTwice) => answer,
+                _ => Some(self.machine.apply(at, &entry.command)),
+            };
+            self.unapplied.remove(&operation);
+            self.applied = self.applied.max(at);
+            let Some(answer) = answer else { continue }; // of a life that is over: nobody waits
+            if operation.owner == self.me {
+                answers.push((operation, answer.clone()));
+            }
+            self.sessions.remember(operation, entry.done_below, answer);
+        }
+        if !answers.is_empty() {
+            cx.send(Self::own_client(cx), Message::Applied(answers));
+        }
+    }
+
+    /// Tells the observer that something was applied.
+    pub(super) fn observe(&self, cx: &mut Context<'_, Self>) {
+        if let Some((observer, query)) = &self.observer {
+            cx.send(*observer, Message::Observed(self.machine.read(query)));
+        }
+    }
+}

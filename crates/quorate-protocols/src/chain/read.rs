@@ -1,0 +1,88 @@
+//! Reads at any member: at once when nothing uncommitted touches the question, else after one question to the tail that
+//! all waiting reads share.
+//!
+//! A read that comes while a question is under way waits for the next one: the answer must be from after the read came.
+//! Source: Terrace and Freedman, "Object Storage on CRAQ", section 2.3 (version queries).
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use super::message::OperationId;
+
+/// A read that waits.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) struct Read<Q> {
+    /// The client's name for it.
+    pub operation: OperationId,
+    /// What it reads.
+    pub query: Q,
+}
+
+/// The reads that wait on one member.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) struct Reads<Q> {
+    /// The last question that was asked; each has a number of its own in a life.
+    nonce: u64,
+    /// Whether its answer is awaited.
+    asking: bool,
+    /// Came before the question was asked.
+    asked: Vec<Read<Q>>,
+    /// Came since.
+    waiting: Vec<Read<Q>>,
+    /// Know what to wait for: the index that must be applied.
+    bound: VecDeque<(u64, Read<Q>)>,
+}
+
+impl<Q> Reads<Q> {
+    /// No reads.
+    pub fn new() -> Self {
+        Self { nonce: 0, asking: false, asked: Vec::new(), waiting: Vec::new(), bound: VecDeque::new() }
+    }
+
+    /// A read that needs the tail's word. The question to ask now, if none is under way.
+    pub fn wait(&mut self, read: Read<Q>) -> Option<u64> {
+        self.waiting.push(read);
+        self.next_question()
+    }
+
+    /// A read that needs the entries up to `index` applied.
+    pub fn wait_for(&mut self, index: u64, read: Read<Q>) {
+        self.bound.push_back((index, read));
+    }
+
+    /// The question whose answer is awaited.
+    pub fn open_question(&self) -> Option<u64> {
+        self.asking.then_some(self.nonce)
+    }
+
+    /// The tail has committed up to `index`, it says in answer to question `nonce`. The next question to ask, if reads
+    /// came in the meantime.
+    pub fn told(&mut self, nonce: u64, index: u64) -> Option<u64> {
+        if !self.asking || nonce != self.nonce {
+            return None; // an answer to a question that is over
+        }
+        self.asking = false;
+        self.bound.extend(self.asked.drain(..).map(|read| (index, read)));
+        self.next_question()
+    }
+
+    /// The reads that may be answered when everything up to `index` is applied.
+    pub fn ready(&mut self, index: u64) -> Vec<Read<Q>> {
+        if self.bound.iter().all(|(bound, _)| *bound > index) {
+            return Vec::new();
+        }
+        let (ready, rest): (Vec<_>, Vec<_>) = self.bound.drain(..).partition(|(bound, _)| *bound <= index);
+        self.bound = rest.into();
+        ready.into_iter().map(|(_, read)| read).collect()
+    }
+
+    fn next_question(&mut self) -> Option<u64> {
+        if self.asking || self.waiting.is_empty() {
+            return None;
+        }
+        self.asking = true;
+        self.nonce += 1;
+        self.asked = core::mem::take(&mut self.waiting);
+        Some(self.nonce)
+    }
+}

@@ -1,0 +1,180 @@
+//! The bytes of messages between nodes and of records. Numbers are on disks and on the wire: they are never used again
+//! for something else. What is said on one node only has no bytes.
+
+use alloc::vec::Vec;
+
+use quorate_model::{DecodeError, Machine, NodeId, Reader, Wire};
+
+use super::link::Stamp;
+use super::message::{Batch, Entry, Message, OperationId, Record};
+use super::session::Sessions;
+
+impl Wire for OperationId {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.owner.encode(out);
+        self.epoch.encode(out);
+        self.number.encode(out);
+    }
+
+    fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(Self { owner: NodeId::decode(input)?, epoch: u64::decode(input)?, number: u64::decode(input)? })
+    }
+}
+
+impl<C: Wire> Wire for Entry<C> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.operation.encode(out);
+        self.done_below.encode(out);
+        self.command.encode(out);
+    }
+
+    fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(Self { operation: OperationId::decode(input)?, done_below: u64::decode(input)?, command: C::decode(input)? })
+    }
+}
+
+fn encode_batch<C: Wire>(batch: &Batch<C>, out: &mut Vec<u8>) {
+    (batch.len() as u64).encode(out);
+    for entry in batch.iter() {
+        entry.encode(out);
+    }
+}
+
+fn decode_batch<C: Wire>(input: &mut Reader) -> Result<Batch<C>, DecodeError> {
+    Ok(Vec::<Entry<C>>::decode(input)?.into())
+}
+
+const PROPOSE: u8 = 1;
+const NUDGE: u8 = 2;
+const HELLO: u8 = 3;
+const WELCOME: u8 = 4;
+const FORWARD: u8 = 5;
+const DURABLE: u8 = 6;
+const COMMITTED: u8 = 7;
+const QUESTION: u8 = 8;
+const COMMITTED_AT: u8 = 9;
+const RELAY: u8 = 10;
+
+impl<M: Machine> Wire for Message<M>
+where
+    M::Command: Wire,
+{
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Propose { configuration, entry } => {
+                out.push(PROPOSE);
+                configuration.encode(out);
+                entry.encode(out);
+            }
+            Self::Nudge { stamp } => {
+                out.push(NUDGE);
+                stamp.encode(out);
+            }
+            Self::Hello { stamp, last } => put_index(HELLO, *stamp, *last, out),
+            Self::Welcome { stamp, last, first, entries } => {
+                put_index(WELCOME, *stamp, *last, out);
+                first.encode(out);
+                encode_batch(entries, out);
+            }
+            Self::Forward { stamp, first, entries, durable } => {
+                put_index(FORWARD, *stamp, *first, out);
+                durable.encode(out);
+                encode_batch(entries, out);
+            }
+            Self::Durable { stamp, index } => put_index(DURABLE, *stamp, *index, out),
+            Self::Committed { stamp, index } => put_index(COMMITTED, *stamp, *index, out),
+            Self::Question { stamp, nonce } => put_index(QUESTION, *stamp, *nonce, out),
+            Self::CommittedAt { stamp, nonce, index } => {
+                put_index(COMMITTED_AT, *stamp, *nonce, out);
+                index.encode(out);
+            }
+            Self::Relay(bytes) => {
+                out.push(RELAY);
+                bytes.encode(out);
+            }
+            Self::Ask { .. }
+            | Self::Answered { .. }
+            | Self::Busy { .. }
+            | Self::Read { .. }
+            | Self::ReadDone { .. }
+            | Self::Applied(_)
+            | Self::Observed(_) => panic!("{self:?} is said on one node only"),
+        }
+    }
+
+    fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(match input.byte()? {
+            PROPOSE => Self::Propose { configuration: u64::decode(input)?, entry: Entry::decode(input)? },
+            NUDGE => Self::Nudge { stamp: Stamp::decode(input)? },
+            HELLO => Self::Hello { stamp: Stamp::decode(input)?, last: u64::decode(input)? },
+            WELCOME => Self::Welcome {
+                stamp: Stamp::decode(input)?,
+                last: u64::decode(input)?,
+                first: u64::decode(input)?,
+                entries: decode_batch(input)?,
+            },
+            FORWARD => {
+                let (stamp, first, durable) = (Stamp::decode(input)?, u64::decode(input)?, u64::decode(input)?);
+                Self::Forward { stamp, first, entries: decode_batch(input)?, durable }
+            }
+            DURABLE => Self::Durable { stamp: Stamp::decode(input)?, index: u64::decode(input)? },
+            COMMITTED => Self::Committed { stamp: Stamp::decode(input)?, index: u64::decode(input)? },
+            QUESTION => Self::Question { stamp: Stamp::decode(input)?, nonce: u64::decode(input)? },
+            COMMITTED_AT => Self::CommittedAt {
+                stamp: Stamp::decode(input)?,
+                nonce: u64::decode(input)?,
+                index: u64::decode(input)?,
+            },
+            RELAY => Self::Relay(Wire::decode(input)?),
+            other => return Err(DecodeError::Unknown { what: "chain message", value: other.into() }),
+        })
+    }
+}
+
+fn put_index(kind: u8, stamp: Stamp, index: u64, out: &mut Vec<u8>) {
+    out.push(kind);
+    stamp.encode(out);
+    index.encode(out);
+}
+
+const BOOT: u8 = 1;
+const ENTRIES: u8 = 2;
+const BASE: u8 = 3;
+
+impl<M: Machine> Wire for Record<M>
+where
+    M::Command: Wire,
+    M::Answer: Wire,
+    M::Snapshot: Wire,
+{
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Boot(boot) => {
+                out.push(BOOT);
+                boot.encode(out);
+            }
+            Self::Entries { first, entries } => {
+                out.push(ENTRIES);
+                first.encode(out);
+                encode_batch(entries, out);
+            }
+            Self::Base { index, state } => {
+                out.push(BASE);
+                index.encode(out);
+                state.encode(out);
+            }
+        }
+    }
+
+    fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(match input.byte()? {
+            BOOT => Self::Boot(u64::decode(input)?),
+            ENTRIES => Self::Entries { first: u64::decode(input)?, entries: decode_batch(input)? },
+            BASE => {
+                let index = u64::decode(input)?;
+                Self::Base { index, state: Option::<(Sessions<M::Answer>, M::Snapshot)>::decode(input)? }
+            }
+            other => return Err(DecodeError::Unknown { what: "chain record", value: other.into() }),
+        })
+    }
+}
