@@ -37,6 +37,8 @@ pub(super) struct Up {
     pub boot: Option<u64>,
     /// Everything up to here is durable on all members from the head to the predecessor. It stays true whoever restarts.
     pub durable: u64,
+    /// The predecessor knew that everything up to here was committed.
+    pub committed: u64,
     /// A greeting that waits for its answer until we know our own log: the end of the predecessor's log.
     pub greeted: Option<u64>,
 }

@@ -103,6 +103,8 @@ pub enum Message<M: Machine> {
         stamp: Stamp,
         /// The last index of the sender's log.
         last: u64,
+        /// The last index that the sender knows to be committed.
+        committed: u64,
     },
     /// To the predecessor: this is where my log ends, and what you lack of it.
     Welcome {

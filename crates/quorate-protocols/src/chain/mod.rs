@@ -46,9 +46,10 @@ pub use link::Stamp;
 pub use message::{Batch, Entry, Message, OperationId, Record, Request, Timer};
 #[cfg(feature = "mutants")]
 pub use node::Mutant;
-pub use node::{Node, NodeOptions, NodeStatus};
+pub use node::{Node, NodeOptions, NodeStatus, Trouble};
 pub use session::Sessions;
 
+use alloc::boxed::Box;
 use core::hash::{Hash, Hasher};
 
 use quorate_model::{Context, Event, Machine, Process};
@@ -57,7 +58,7 @@ use quorate_model::{Context, Event, Machine, Process};
 #[derive(Clone, Debug)]
 pub enum Role<M: Machine> {
     /// A member of the chain.
-    Node(Node<M>),
+    Node(Box<Node<M>>),
     /// The process that takes requests on a node and sees them through.
     Client(Client<M>),
 }

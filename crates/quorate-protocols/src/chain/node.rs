@@ -86,6 +86,7 @@ pub struct Node<M: Machine> {
 
     // Volatile.
     joined: bool,
+    trouble: Option<Trouble>,
     /// The tail answers only from here on: the end of the log that it found when it started.
     floor: u64,
     committed: u64,
@@ -102,6 +103,25 @@ pub struct Node<M: Machine> {
     committed_at_retry: u64,
 }
 
+/// What keeps a member from taking its place: something that its disk had held is gone. A member never serves from it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Trouble {
+    /// Our own log ends at `last`, though everything up to `committed` was on our disk once.
+    LostOwn {
+        /// Where the log ends.
+        last: u64,
+        /// What was committed.
+        committed: u64,
+    },
+    /// The successor's log ends at `last`, though everything up to `committed` was on its disk once.
+    LostBySuccessor {
+        /// Where the log ends.
+        last: u64,
+        /// What was committed.
+        committed: u64,
+    },
+}
+
 /// How a member stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NodeStatus {
@@ -109,6 +129,8 @@ pub struct NodeStatus {
     pub joined: bool,
     /// Whether its neighbours have greeted and welcomed it.
     pub linked: bool,
+    /// What keeps it from its place, if anything does.
+    pub trouble: Option<Trouble>,
     /// The last index of its log.
     pub last: u64,
     /// The last index that it knows to be committed; all of that is applied.
@@ -147,6 +169,7 @@ where
             sessions,
             applied: base,
             joined: false,
+            trouble: None,
             floor: base,
             committed: base,
             up: Up::default(),
@@ -187,7 +210,13 @@ impl<M: Machine> Node<M> {
     #[must_use]
     pub fn status(&self) -> NodeStatus {
         let linked = (self.is_head() || self.up.boot.is_some()) && (self.is_tail() || self.down.boot.is_some());
-        NodeStatus { joined: self.joined, linked, last: self.log.last(), committed: self.committed }
+        NodeStatus {
+            joined: self.joined,
+            linked,
+            trouble: self.trouble,
+            last: self.log.last(),
+            committed: self.committed,
+        }
     }
 
     /// The configuration that it acts on.
@@ -284,14 +313,16 @@ impl<M: Machine> Node<M> {
             }
             Message::Read { operation, query } => self.read(Read { operation, query }, cx),
             Message::Nudge { stamp } if self.current(stamp) => self.nudged(stamp, cx),
-            Message::Hello { stamp, last } if self.current(stamp) => self.greeted(stamp, last, cx),
+            Message::Hello { stamp, last, committed } if self.current(stamp) => {
+                self.greeted(stamp, last, committed, cx);
+            }
             Message::Welcome { stamp, last, first, entries } if self.current(stamp) => {
                 self.welcomed(stamp, last, first, &entries, cx);
             }
-            Message::Forward { stamp, first, entries, durable } if self.from_predecessor(stamp) => {
+            Message::Forward { stamp, first, entries, durable } if self.said_by_predecessor(stamp) => {
                 self.forwarded(first, &entries, durable, cx);
             }
-            Message::Durable { stamp, index } if self.from_predecessor(stamp) => {
+            Message::Durable { stamp, index } if self.said_by_predecessor(stamp) => {
                 self.up.durable = self.up.durable.max(index);
                 self.settle(cx);
             }
@@ -310,7 +341,7 @@ impl<M: Machine> Node<M> {
         self.current(stamp) && (stamp.peer_boot == self.boot || self.breaks(Mutant::TakesLateAnswers))
     }
 
-    fn from_predecessor(&self, stamp: Stamp) -> bool {
+    fn said_by_predecessor(&self, stamp: Stamp) -> bool {
         let stale_is_fine = self.breaks(Mutant::TakesStaleForwards);
         self.current(stamp) && (stale_is_fine || (stamp.peer_boot == self.boot && self.up.boot == Some(stamp.boot)))
     }

@@ -70,7 +70,10 @@ where
                 out.push(NUDGE);
                 stamp.encode(out);
             }
-            Self::Hello { stamp, last } => put_index(HELLO, *stamp, *last, out),
+            Self::Hello { stamp, last, committed } => {
+                put_index(HELLO, *stamp, *last, out);
+                committed.encode(out);
+            }
             Self::Welcome { stamp, last, first, entries } => {
                 put_index(WELCOME, *stamp, *last, out);
                 first.encode(out);
@@ -106,7 +109,10 @@ where
         Ok(match input.byte()? {
             PROPOSE => Self::Propose { configuration: u64::decode(input)?, entry: Entry::decode(input)? },
             NUDGE => Self::Nudge { stamp: Stamp::decode(input)? },
-            HELLO => Self::Hello { stamp: Stamp::decode(input)?, last: u64::decode(input)? },
+            HELLO => {
+                let (stamp, last) = (Stamp::decode(input)?, u64::decode(input)?);
+                Self::Hello { stamp, last, committed: u64::decode(input)? }
+            }
             WELCOME => Self::Welcome {
                 stamp: Stamp::decode(input)?,
                 last: u64::decode(input)?,

@@ -19,7 +19,7 @@ impl<M: Machine> Node<M> {
             if self.knows_commits() {
                 self.answer_read(read, cx);
             } else {
-                self.reads.wait_for(self.floor, read);
+                self.reads.wait_for(self.floor, read); // until then
             }
         } else if self.is_dirty(&read.query) {
             if let Some(nonce) = self.reads.wait(read) {
@@ -36,12 +36,15 @@ impl<M: Machine> Node<M> {
             return false;
         }
         let unapplied_len = self.log.last() - self.applied;
-        unapplied_len > LOOKED_AT_LEN_MAX || self.log.after(self.applied).any(|entry| M::touches(&entry.command, query))
+        !self.joined
+            || unapplied_len > LOOKED_AT_LEN_MAX
+            || self.log.after(self.applied).any(|entry| M::touches(&entry.command, query))
     }
 
     /// Whether the tail has committed again all that it may have committed in an earlier life.
     fn knows_commits(&self) -> bool {
-        self.applied >= self.floor || self.breaks(Mutant::AnswersBeforeFloor)
+        let greeted = self.is_head() || self.up.boot.is_some(); // else the disk may be an empty one
+        (self.applied >= self.floor && greeted && self.trouble.is_none()) || self.breaks(Mutant::AnswersBeforeFloor)
     }
 
     fn answer_read(&self, read: Read<M::Query>, cx: &mut Context<'_, Self>) {
@@ -89,10 +92,13 @@ impl<M: Machine> Node<M> {
 
     /// Something was applied: answers the reads and the questions that waited for it.
     pub(super) fn answer_waiting(&mut self, cx: &mut Context<'_, Self>) {
+        if self.is_tail() && !self.knows_commits() {
+            return;
+        }
         for read in self.reads.ready(self.applied) {
             self.answer_read(read, cx);
         }
-        if self.is_tail() && self.knows_commits() {
+        if self.is_tail() {
             let questions: Vec<_> = core::mem::take(&mut self.questions);
             for (from, stamp, nonce) in questions {
                 self.answer_question(from, stamp, nonce, cx);

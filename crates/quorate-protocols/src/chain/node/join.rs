@@ -4,7 +4,7 @@ use quorate_model::{Context, Machine};
 
 use super::super::link::{Down, Stamp};
 use super::super::message::{Batch, Message, Record};
-use super::{Mutant, Node};
+use super::{Mutant, Node, Trouble};
 
 impl<M: Machine> Node<M> {
     pub(super) fn start(&mut self, cx: &mut Context<'_, Self>) {
@@ -28,7 +28,8 @@ impl<M: Machine> Node<M> {
     /// Greets the successor: it is to say where its log ends and what we lack of it.
     pub(super) fn greet(&self, cx: &mut Context<'_, Self>) {
         if let Some(successor) = self.successor(cx) {
-            cx.send(successor, Message::Hello { stamp: self.stamp(None), last: self.log.last() });
+            let (last, committed) = (self.log.last(), self.committed);
+            cx.send(successor, Message::Hello { stamp: self.stamp(None), last, committed });
         }
     }
 
@@ -41,18 +42,24 @@ impl<M: Machine> Node<M> {
     }
 
     /// The predecessor greets: from now on only this life of it is heard.
-    pub(super) fn greeted(&mut self, stamp: Stamp, last: u64, cx: &mut Context<'_, Self>) {
+    pub(super) fn greeted(&mut self, stamp: Stamp, last: u64, committed: u64, cx: &mut Context<'_, Self>) {
         if self.up.boot.is_some_and(|known| known > stamp.boot) {
             return; // of an earlier life
         }
         self.up.boot = Some(stamp.boot);
         self.up.greeted = Some(last);
+        self.up.committed = self.up.committed.max(committed);
         self.welcome(cx);
+        self.answer_waiting(cx);
     }
 
     /// Answers the predecessor's greeting, once we know our own log.
     pub(super) fn welcome(&mut self, cx: &mut Context<'_, Self>) {
         if !self.joined {
+            return;
+        }
+        if self.up.committed > self.log.last() {
+            self.trouble = Some(Trouble::LostOwn { last: self.log.last(), committed: self.up.committed });
             return;
         }
         if let (Some(predecessor), Some(last)) = (self.predecessor(cx), self.up.greeted.take()) {
@@ -78,7 +85,11 @@ impl<M: Machine> Node<M> {
         if !self.joined && last > self.log.last() {
             let next = self.log.last() + 1;
             let known = usize::try_from(next.saturating_sub(first)).unwrap_or(usize::MAX);
-            if first > next || known >= entries.len() {
+            if first > next {
+                self.trouble = Some(Trouble::LostOwn { last: self.log.last(), committed: first - 1 });
+                return; // nobody holds what we lack
+            }
+            if known >= entries.len() {
                 return self.greet(cx); // an answer to an earlier greeting; ask from where we are
             }
             cx.append(self, Record::Entries { first: next, entries: entries[known..].into() });
@@ -86,7 +97,12 @@ impl<M: Machine> Node<M> {
                 return self.greet(cx); // there is more
             }
         }
+        if last < self.committed {
+            self.trouble = Some(Trouble::LostBySuccessor { last, committed: self.committed });
+            return;
+        }
         self.joined = true;
+        self.trouble = None;
         self.down = Down { boot: Some(stamp.boot), sent: last.min(self.log.last()), told: 0 };
         self.welcome(cx);
         self.pass(cx);

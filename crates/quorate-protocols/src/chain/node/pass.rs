@@ -24,12 +24,9 @@ impl<M: Machine> Node<M> {
 
     /// Sends the successor everything of the log that it was not sent.
     pub(super) fn pass(&mut self, cx: &mut Context<'_, Self>) {
-        while self.down.boot.is_some() && self.down.sent < self.log.last() {
+        while self.down.boot.is_some() && (self.log.base()..self.log.last()).contains(&self.down.sent) {
             let first = self.down.sent + 1;
             let entries = self.log.batch_after(self.down.sent, self.options.batch_weight_max, M::weight);
-            if entries.is_empty() {
-                return; // it lacks what nobody holds any more: such a member does not come back by its log
-            }
             self.send_forward(first, &entries, cx);
         }
     }
@@ -57,14 +54,10 @@ impl<M: Machine> Node<M> {
             return self.welcome(cx); // a gap: say where our log ends
         }
         self.up.durable = self.up.durable.max(durable);
-        if self.breaks(Mutant::ReordersOnResend) {
-            self.take(entries.clone(), cx);
-        } else if known == 0 {
-            self.take(entries.clone(), cx);
-        } else if known < entries.len() {
-            self.take(entries[known..].into(), cx);
-        } else {
-            self.repeat_commit(cx); // nothing new: the predecessor did not hear what became of it
+        match if self.breaks(Mutant::ReordersOnResend) { 0 } else { known } {
+            0 => self.take(entries.clone(), cx),
+            known if known < entries.len() => self.take(entries[known..].into(), cx),
+            _ => self.repeat_commit(cx), // nothing new: the predecessor did not hear what became of it
         }
         self.settle(cx);
     }
