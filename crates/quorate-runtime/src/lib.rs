@@ -1,1 +1,5 @@
-//! See ARCHITECTURE.md.
+//! The runtime: the only part of Quorate that touches the world. It drives processes with real sockets, a real disk and
+//! real clocks, and adds nothing to what they decide.
+
+pub mod metrics;
+pub mod wal;
