@@ -1,1 +1,9 @@
-//! See ARCHITECTURE.md.
+//! Machines: what a replicated log drives, alone and deterministic.
+//!
+//! A machine never reads a clock, a socket, a file or a random source: two that applied the same commands in the same
+//! order are equal. That is held by the compiler: this crate is `no_std`. (Of its libraries, `imbl` links `std`, but
+//! what is used of it is a persistent map and nothing else; no name of `std` can be written here.)
+#![no_std]
+extern crate alloc;
+
+pub mod kv;

@@ -27,7 +27,7 @@ pub enum Span {
 }
 
 /// One version of a key.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct KeyValue {
     /// The key.
     pub key: Bytes,
@@ -58,6 +58,14 @@ pub struct Put {
     pub ignore_value: bool,
     /// Keep the lease that is there.
     pub ignore_lease: bool,
+}
+
+impl Put {
+    /// Puts `value` at `key`, without a lease.
+    #[must_use]
+    pub fn new(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
+        Self { key: key.into(), value: value.into(), ..Self::default() }
+    }
 }
 
 /// Deletes keys.
@@ -97,7 +105,7 @@ pub enum SortOrder {
     Descend,
 }
 
-/// Reads keys. Bounds of 0 do not bound.
+/// Reads keys. Bounds of 0 do not bound. Start from [`Range::of`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Range {
     /// Which keys.
@@ -122,6 +130,26 @@ pub struct Range {
     pub min_create_revision: Revision,
     /// Only keys created at or before this revision.
     pub max_create_revision: Revision,
+}
+
+impl Range {
+    /// All of `span`, now, by key.
+    #[must_use]
+    pub fn of(span: Span) -> Self {
+        Self {
+            span,
+            revision: Revision(0),
+            limit: 0,
+            sort_order: SortOrder::None,
+            sort_target: SortTarget::Key,
+            keys_only: false,
+            count_only: false,
+            min_mod_revision: Revision(0),
+            max_mod_revision: Revision(0),
+            min_create_revision: Revision(0),
+            max_create_revision: Revision(0),
+        }
+    }
 }
 
 /// What a range found.
@@ -279,7 +307,7 @@ pub enum Done {
     LeaseGranted(i64),
     /// The lease is gone.
     LeaseRevoked,
-    /// The alarms that are raised now, of those that the command named.
+    /// The alarm that is raised now, or that was lowered; none when it was not raised.
     Alarms(Vec<Alarm>),
 }
 

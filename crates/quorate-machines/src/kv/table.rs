@@ -15,6 +15,11 @@ pub trait Table: Clone + Debug + Send + Sync + 'static {
     /// All entries from `from` on, before `end` (`None`: to the last), smallest first or, reversed, largest first.
     fn range(&self, from: &[u8], end: Option<&[u8]>) -> impl DoubleEndedIterator<Item = (Bytes, Bytes)>;
 
+    /// How many entries stand from `from` on, before `end` (`None`: to the last).
+    fn count(&self, from: &[u8], end: Option<&[u8]>) -> u64 {
+        self.range(from, end).count() as u64
+    }
+
     /// Puts `value` at `key`.
     fn insert(&mut self, key: Bytes, value: Bytes);
 
