@@ -241,6 +241,19 @@ impl<M: Machine> Node<M> {
         (self.log.base() + 1..).zip(self.log.after(self.log.base()))
     }
 
+    /// The entries after `index` that are held and applied, oldest first, with their indexes.
+    pub fn applied_after(&self, index: u64) -> impl Iterator<Item = (u64, &Entry<M::Command>)> {
+        let first = index.max(self.log.base());
+        (first + 1..=self.applied).zip(self.log.after(first))
+    }
+
+    /// Forgets the entries that the machine's own storage holds, once the log on disk does not begin before them either.
+    pub fn forget_stored(&mut self) {
+        if let Some(stored) = self.machine.stored() {
+            self.log.forget(stored.min(self.applied));
+        }
+    }
+
     fn is_head(&self) -> bool {
         self.me == self.configuration.head()
     }
