@@ -33,6 +33,8 @@ mod record;
 mod snapshot;
 mod span;
 mod table;
+#[cfg(test)]
+mod tests;
 mod txn;
 mod view;
 pub mod watch;
