@@ -125,6 +125,8 @@ pub enum Trouble {
 /// How a member stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NodeStatus {
+    /// Which life of it this is; 0 before the first.
+    pub boot: u64,
     /// Whether it knows its place: its log is no shorter than its successor's.
     pub joined: bool,
     /// Whether its neighbours have greeted and welcomed it.
@@ -211,6 +213,7 @@ impl<M: Machine> Node<M> {
     pub fn status(&self) -> NodeStatus {
         let linked = (self.is_head() || self.up.boot.is_some()) && (self.is_tail() || self.down.boot.is_some());
         NodeStatus {
+            boot: self.boot,
             joined: self.joined,
             linked,
             trouble: self.trouble,
