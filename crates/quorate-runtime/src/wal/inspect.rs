@@ -73,14 +73,14 @@ pub struct Verdict {
     pub damage: Option<Damage>,
 }
 
+/// Who looks on: gets each row, and the payload if it is a record; breaks off when it has seen enough.
+pub type Visit<'v> = dyn FnMut(Row, Option<&[u8]>) -> ControlFlow<()> + 'v;
+
 /// Hands every row of the log in `disk` to `visit`, until it breaks off, and judges the whole.
 ///
 /// # Errors
 /// If the identity file cannot be read or the disk fails. Damage is no error here: it is in the verdict.
-pub fn inspect(
-    disk: &dyn Disk,
-    visit: &mut dyn FnMut(Row, Option<&[u8]>) -> ControlFlow<()>,
-) -> Result<Verdict, OpenError> {
+pub fn inspect(disk: &dyn Disk, visit: &mut Visit<'_>) -> Result<Verdict, OpenError> {
     let missing = || OpenError::Identity { folder: disk.display(), what: "missing: this is no log folder".to_owned() };
     let identity = FolderIdentity::read(disk)?.ok_or_else(missing)?;
     let mut verdict = Verdict {
@@ -120,11 +120,7 @@ pub fn verify(disk: &dyn Disk) -> Result<Verdict, OpenError> {
     inspect(disk, &mut |_, _| ControlFlow::Continue(()))
 }
 
-fn visit_row(
-    seen: &Seen<'_>,
-    verdict: &mut Verdict,
-    visit: &mut dyn FnMut(Row, Option<&[u8]>) -> ControlFlow<()>,
-) -> ControlFlow<()> {
+fn visit_row(seen: &Seen<'_>, verdict: &mut Verdict, visit: &mut Visit<'_>) -> ControlFlow<()> {
     match seen {
         Seen::Segment(head) => {
             verdict.segment_count += 1;
