@@ -7,14 +7,16 @@ use core::fmt::Debug;
 
 use bytes::Bytes;
 
+use crate::codec::Wire;
+
 /// What a log drives. Two machines that applied the same commands in the same order are equal and gave equal answers.
 pub trait Machine: Clone + Debug {
     /// A change, as it stands in the log.
     type Command: Clone + Debug;
     /// A question that changes nothing.
     type Query: Clone + Debug;
-    /// What a command or a query is answered with.
-    type Answer: Clone + Debug;
+    /// What a command or a query is answered with. The answers to commands are kept, and have bytes.
+    type Answer: Clone + Debug + Wire;
     /// The whole state, to start another machine from.
     type Snapshot: Clone + Debug;
 

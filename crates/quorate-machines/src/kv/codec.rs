@@ -10,12 +10,12 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use quorate_model::{DecodeError, Reader, Wire};
 
-use super::Query;
 use super::command::{
     Alarm, AlarmKind, Answer, Command, Compare, Comparison, Delete, Done, Found, KeyValue, LeaseId, Op, OpDone,
     Operand, Put, Range, Refused, Revision, SortOrder, SortTarget, Span, Txn, TxnDone,
 };
 use super::snapshot::Chunk;
+use super::{Query, Reply, Table, View};
 
 /// How deep transactions may stand within each other on the wire: as deep as 128 operations can make them.
 pub const TXN_DEPTH_MAX: usize = 128;
@@ -306,6 +306,36 @@ impl Wire for Done {
             7 => Vec::decode(input).map(Self::Alarms),
             tag => Err(unknown("command's answer", tag)),
         }
+    }
+}
+
+/// Only answers to commands are kept, so only they have bytes.
+impl<T: Table> Wire for Reply<T> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Done(answer) => answer.encode(out),
+            Self::View(_) => panic!("a view is an answer to a query, and those are not kept"),
+        }
+    }
+
+    fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
+        Answer::decode(input).map(Self::Done)
+    }
+}
+
+/// The whole store, where it has no storage of its own.
+impl<T: Table> Wire for View<T> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.meta.encode(out);
+        let entries: Vec<_> = self.table.range(&[], None).collect();
+        entries.encode(out);
+    }
+
+    fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
+        let meta = Wire::decode(input)?;
+        let table =
+            T::of_entries(Vec::decode(input)?).ok_or(DecodeError::Malformed("store: its storage is its own"))?;
+        Ok(Self { table, meta })
     }
 }
 

@@ -3,6 +3,7 @@
 //! A write copies the nodes on its path that a clone still shares, once, and from then on writes in place: so a view for
 //! each batch costs a few node copies a batch, and none a write.
 
+use alloc::vec::Vec;
 use core::ops::Bound;
 
 use bytes::Bytes;
@@ -59,6 +60,10 @@ impl Table for MemoryTable {
 
     fn remove(&mut self, key: &[u8]) {
         self.entries.remove(key);
+    }
+
+    fn of_entries(entries: Vec<(Bytes, Bytes)>) -> Option<Self> {
+        Some(Self { entries: entries.into_iter().collect() })
     }
 
     fn count(&self, from: &[u8], end: Option<&[u8]>) -> u64 {

@@ -39,6 +39,7 @@ mod txn;
 mod view;
 pub mod watch;
 mod watchers;
+mod weight;
 
 use alloc::vec::Vec;
 
@@ -214,6 +215,14 @@ impl<T: Table> Machine for Kv<T> {
 
     fn recovered(&self) -> Option<(u64, Bytes)> {
         self.view.table.recovered()
+    }
+
+    fn stored(&self) -> Option<u64> {
+        self.view.table.stored()
+    }
+
+    fn weight(command: &Command) -> usize {
+        weight::weight(command)
     }
 
     fn checkpoint(&mut self, index: u64, beside: Bytes) {

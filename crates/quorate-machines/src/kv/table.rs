@@ -3,6 +3,7 @@
 //! The store above knows no storage engine. [`MemoryTable`] serves the explorer, the simulator and tests; the runtime has
 //! one that spills to disk.
 
+use alloc::vec::Vec;
 use core::fmt::Debug;
 
 use bytes::Bytes;
@@ -28,6 +29,17 @@ pub trait Table: Clone + Debug + Send + Sync + 'static {
 
     /// See [`quorate_model::Machine::recovered`].
     fn recovered(&self) -> Option<(u64, Bytes)> {
+        None
+    }
+
+    /// See [`quorate_model::Machine::stored`].
+    fn stored(&self) -> Option<u64> {
+        None
+    }
+
+    /// A table of these entries; `None` where a table is what its own storage holds and cannot be made of entries.
+    fn of_entries(entries: Vec<(Bytes, Bytes)>) -> Option<Self> {
+        let _ = entries;
         None
     }
 

@@ -83,6 +83,8 @@ pub enum Message<M: Machine> {
     Applied(Vec<(OperationId, M::Answer)>),
     /// Node to whoever watches it from outside: something was applied; the answer to the watcher's query now.
     Observed(M::Answer),
+    /// Outside to node: begin to make what came of the log durable in the machine's own storage.
+    Checkpoint,
     /// One outsider to another: bytes that the protocol carries and does not read. May be lost.
     Relay(Bytes),
     /// Client to its own node, and on to the head: order this.

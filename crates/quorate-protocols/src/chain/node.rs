@@ -37,6 +37,20 @@ impl Default for NodeOptions {
     }
 }
 
+impl core::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let (whose, last, committed) = match self {
+            Self::LostOwn { last, committed } => ("this node's", last, committed),
+            Self::LostBySuccessor { last, committed } => ("the successor's", last, committed),
+        };
+        write!(
+            f,
+            "{whose} log ends at entry {last}, but everything up to entry {committed} was on its disk once: its data \
+             folder was lost or replaced. Put the right folder back and start it again"
+        )
+    }
+}
+
 /// One rule broken on purpose, to prove that breaking it is noticed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Mutant {
@@ -50,7 +64,7 @@ pub enum Mutant {
     ForgetsSessions,
     /// Takes resent entries for new ones.
     ReordersOnResend,
-    /// Applies the last committed entry again with each commit.
+    /// Applies each committed entry once more.
     AppliesTwice,
     /// Replays only the first entry of each record.
     ReplaysOneOfBatch,
@@ -139,11 +153,7 @@ pub struct NodeStatus {
     pub committed: u64,
 }
 
-impl<M> Node<M>
-where
-    M: Machine,
-    M::Answer: Wire,
-{
+impl<M: Machine> Node<M> {
     /// The member that `me` is in `configuration`, before its records are replayed. `machine` is fresh, or opened from
     /// storage of its own.
     ///
@@ -183,12 +193,6 @@ where
             retrying: false,
             committed_at_retry: base,
         }
-    }
-
-    /// Begins to make the machine's state durable in its own storage, with the sessions beside it.
-    pub fn checkpoint(&mut self) {
-        let beside = self.sessions.to_bytes();
-        self.machine.checkpoint(self.applied, beside);
     }
 }
 
@@ -248,13 +252,6 @@ impl<M: Machine> Node<M> {
     pub fn applied_after(&self, index: u64) -> impl Iterator<Item = (u64, &Entry<M::Command>)> {
         let first = index.max(self.log.base());
         (first + 1..=self.applied).zip(self.log.after(first))
-    }
-
-    /// Forgets the entries that the machine's own storage holds, once the log on disk does not begin before them either.
-    pub fn forget_stored(&mut self) {
-        if let Some(stored) = self.machine.stored() {
-            self.log.forget(stored.min(self.applied));
-        }
     }
 
     fn is_head(&self) -> bool {
@@ -345,7 +342,17 @@ impl<M: Machine> Node<M> {
             Message::Committed { stamp, index } if self.current(stamp) => self.advance(index, cx),
             Message::Question { stamp, nonce } if self.current(stamp) => self.questioned(from, stamp, nonce, cx),
             Message::CommittedAt { stamp, nonce, index } if self.answers_us(stamp) => self.told(nonce, index, cx),
+            Message::Checkpoint => self.checkpoint(),
             _ => {} // said under another configuration, by or to another life, or to a client
+        }
+    }
+
+    /// Begins to make what came of the log durable in the machine's own storage, and forgets the entries that the last
+    /// checkpoint made durable there.
+    fn checkpoint(&mut self) {
+        if let Some(stored) = self.machine.stored() {
+            self.log.forget(stored.min(self.applied));
+            self.machine.checkpoint(self.applied, self.sessions.to_bytes());
         }
     }
 

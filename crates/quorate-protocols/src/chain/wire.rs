@@ -101,7 +101,8 @@ where
             | Self::Read { .. }
             | Self::ReadDone { .. }
             | Self::Applied(_)
-            | Self::Observed(_) => panic!("{self:?} is said on one node only"),
+            | Self::Observed(_)
+            | Self::Checkpoint => panic!("{self:?} is said on one node only"),
         }
     }
 
@@ -150,7 +151,6 @@ const BASE: u8 = 3;
 impl<M: Machine> Wire for Record<M>
 where
     M::Command: Wire,
-    M::Answer: Wire,
     M::Snapshot: Wire,
 {
     fn encode(&self, out: &mut Vec<u8>) {

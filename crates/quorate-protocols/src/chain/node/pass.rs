@@ -115,8 +115,7 @@ impl<M: Machine> Node<M> {
     /// Applies the log up to `index`, and tells the own client what became of its commands.
     pub(super) fn apply_up_to(&mut self, index: u64, cx: &mut Context<'_, Self>) {
         let mut answers = Vec::new();
-        let again = u64::from(self.breaks(Mutant::AppliesTwice) && self.applied > self.log.base());
-        for at in self.applied + 1 - again..=index {
+        for at in self.applied + 1..=index {
             let entry = self.log.get(at).expect("what is committed is in every member's log").clone();
             let operation = entry.operation;
             let old = match self.sessions.known(operation) {
@@ -125,9 +124,12 @@ impl<M: Machine> Node<M> {
                 Known::Over => Some(None),
             };
             let answer = match old {
-                Some(answer) if !self.breaks(Mutant::ForgetsSessions) && !self.breaks(Mutant::AppliesTwice) => answer,
+                Some(answer) if !self.breaks(Mutant::ForgetsSessions) => answer,
                 _ => Some(self.machine.apply(at, &entry.command)),
             };
+            if self.breaks(Mutant::AppliesTwice) {
+                self.machine.apply(at, &entry.command);
+            }
             self.unapplied.remove(&operation);
             self.applied = self.applied.max(at);
             let Some(answer) = answer else { continue }; // of a life that is over: nobody waits
