@@ -14,8 +14,8 @@ use super::command::{
     Alarm, AlarmKind, Answer, Command, Compare, Comparison, Delete, Done, Found, KeyValue, LeaseId, Op, OpDone,
     Operand, Put, Range, Refused, Revision, SortOrder, SortTarget, Span, Txn, TxnDone,
 };
-use super::snapshot::Chunk;
-use super::{Query, Reply, Table, View};
+use super::snapshot::{Chunk, check_entry};
+use super::{Query, Reply, Table};
 
 /// How deep transactions may stand within each other on the wire: as deep as 128 operations can make them.
 pub const TXN_DEPTH_MAX: usize = 128;
@@ -320,22 +320,6 @@ impl<T: Table> Wire for Reply<T> {
 
     fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
         Answer::decode(input).map(Self::Done)
-    }
-}
-
-/// The whole store, where it has no storage of its own.
-impl<T: Table> Wire for View<T> {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.meta.encode(out);
-        let entries: Vec<_> = self.table.range(&[], None).collect();
-        entries.encode(out);
-    }
-
-    fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
-        let meta = Wire::decode(input)?;
-        let table =
-            T::of_entries(Vec::decode(input)?).ok_or(DecodeError::Malformed("store: its storage is its own"))?;
-        Ok(Self { table, meta })
     }
 }
 

@@ -3,7 +3,6 @@
 //! A write copies the nodes on its path that a clone still shares, once, and from then on writes in place: so a view for
 //! each batch costs a few node copies a batch, and none a write.
 
-use alloc::vec::Vec;
 use core::ops::Bound;
 
 use bytes::Bytes;
@@ -62,8 +61,8 @@ impl Table for MemoryTable {
         self.entries.remove(key);
     }
 
-    fn of_entries(entries: Vec<(Bytes, Bytes)>) -> Option<Self> {
-        Some(Self { entries: entries.into_iter().collect() })
+    fn fresh() -> Option<Self> {
+        Some(Self::new())
     }
 
     fn count(&self, from: &[u8], end: Option<&[u8]>) -> u64 {

@@ -3,7 +3,6 @@
 //! The store above knows no storage engine. [`MemoryTable`] serves the explorer, the simulator and tests; the runtime has
 //! one that spills to disk.
 
-use alloc::vec::Vec;
 use core::fmt::Debug;
 
 use bytes::Bytes;
@@ -37,9 +36,8 @@ pub trait Table: Clone + Debug + Send + Sync + 'static {
         None
     }
 
-    /// A table of these entries; `None` where a table is what its own storage holds and cannot be made of entries.
-    fn of_entries(entries: Vec<(Bytes, Bytes)>) -> Option<Self> {
-        let _ = entries;
+    /// An empty table to fill; `None` where a table is what its own storage holds.
+    fn fresh() -> Option<Self> {
         None
     }
 

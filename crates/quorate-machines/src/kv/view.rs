@@ -195,26 +195,3 @@ impl Wire for Meta {
         })
     }
 }
-
-/// A snapshot on the wire: the counters, then every entry of the table in order.
-impl<T: Table + Default> Wire for View<T> {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.meta.encode(out);
-        self.table.count(&[], None).encode(out);
-        for (key, value) in self.table.range(&[], None) {
-            key.encode(out);
-            value.encode(out);
-        }
-    }
-
-    fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
-        let meta = Meta::decode(input)?;
-        let count = u64::decode(input)?;
-        let mut view = Self { table: T::default(), meta };
-        for _ in 0..count {
-            let (key, value) = <(Bytes, Bytes)>::decode(input)?;
-            view.take(key, value)?;
-        }
-        Ok(view)
-    }
-}
