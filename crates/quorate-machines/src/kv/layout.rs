@@ -41,6 +41,9 @@ pub(crate) const CHANGE_HEAD_BYTES: usize = 1 + 8 + 4;
 /// The bytes of a `k` key before the user key.
 pub(crate) const LEASED_HEAD_BYTES: usize = 1 + 8;
 
+/// The bytes of an `h` key beside the user key.
+pub(crate) const MILESTONE_BYTES_MIN: usize = 1 + 4 + 8;
+
 /// Where a change stands: its revision, and which change of that revision it was, counted from 0.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub(crate) struct Place {
@@ -89,7 +92,7 @@ pub(crate) fn split_change(key: &Bytes) -> (Place, Bytes) {
 
 /// The key of a milestone. The length stands first, so that no key's milestones lie between another's.
 pub(crate) fn milestone(key: &[u8], revision: Revision) -> Bytes {
-    let mut buffer = Vec::with_capacity(1 + 4 + key.len() + 8);
+    let mut buffer = Vec::with_capacity(MILESTONE_BYTES_MIN + key.len());
     buffer.push(MILESTONE);
     buffer.extend_from_slice(&(key.len() as u32).to_be_bytes());
     buffer.extend_from_slice(key);

@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use quorate_model::{DecodeError, Wire};
+use quorate_model::{DecodeError, Reader, Wire};
 
 use super::layout;
 use super::record::Record;
@@ -59,25 +59,44 @@ impl<T: Table> View<T> {
     pub fn entries(&self) -> impl Iterator<Item = (Bytes, Bytes)> + '_ {
         self.table.range(&[], None)
     }
+}
 
-    /// Takes one foreign entry.
-    pub(crate) fn take(&mut self, key: Bytes, value: Bytes) -> Result<(), DecodeError> {
-        let malformed = Err(DecodeError::Malformed("entry of a snapshot"));
-        let fits = match key.first() {
-            Some(&(layout::CURRENT | layout::DEAD)) => Record::decode(value.clone()).is_ok(),
-            Some(&layout::CHANGE) => key.len() >= layout::CHANGE_HEAD_BYTES && Record::decode(value.clone()).is_ok(),
-            Some(&layout::MILESTONE) => key.len() >= 13 && value.len() == 4,
-            Some(&layout::LEASE) => key.len() == 9 && i64::from_bytes(value.clone()).is_ok(),
-            Some(&layout::LEASED_KEY) => key.len() >= layout::LEASED_HEAD_BYTES && value.is_empty(),
-            Some(&layout::ALARM) => key.len() == 10 && matches!(key[1], 1 | 2) && value.is_empty(),
-            _ => false,
-        };
-        if !fits {
-            return malformed;
+/// A snapshot in one piece: the counters, then every entry of the table in order.
+impl<T: Table> Wire for View<T> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.meta.encode(out);
+        self.table.count(&[], None).encode(out);
+        for (key, value) in self.table.range(&[], None) {
+            key.encode(out);
+            value.encode(out);
         }
-        self.table.insert(key, value);
-        Ok(())
     }
+
+    fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
+        let meta = Meta::decode(input)?;
+        let mut table = T::fresh().ok_or(DecodeError::Malformed("store: its storage is its own"))?;
+        for _ in 0..u64::decode(input)? {
+            let (key, value) = <(Bytes, Bytes)>::decode(input)?;
+            check_entry(&key, &value)?;
+            table.insert(key, value);
+        }
+        Ok(Self { table, meta })
+    }
+}
+
+/// Checks that a foreign entry is one that a store could hold.
+pub(crate) fn check_entry(key: &Bytes, value: &Bytes) -> Result<(), DecodeError> {
+    let is_record = || Record::decode(value.clone()).is_ok();
+    let fits = match key.first() {
+        Some(&(layout::CURRENT | layout::DEAD)) => is_record(),
+        Some(&layout::CHANGE) => key.len() >= layout::CHANGE_HEAD_BYTES && is_record(),
+        Some(&layout::MILESTONE) => key.len() >= layout::MILESTONE_BYTES_MIN && value.len() == 4,
+        Some(&layout::LEASE) => key.len() == 9 && i64::from_bytes(value.clone()).is_ok(),
+        Some(&layout::LEASED_KEY) => key.len() >= layout::LEASED_HEAD_BYTES && value.is_empty(),
+        Some(&layout::ALARM) => key.len() == 10 && matches!(key[1], 1 | 2) && value.is_empty(),
+        _ => false,
+    };
+    if fits { Ok(()) } else { Err(DecodeError::Malformed("entry of a snapshot")) }
 }
 
 impl<T: Table> Restore<T> {
@@ -94,7 +113,11 @@ impl<T: Table> Restore<T> {
     /// # Errors
     /// When an entry is not one of a store.
     pub fn take(&mut self, chunk: Chunk) -> Result<(), DecodeError> {
-        chunk.entries.into_iter().try_for_each(|(key, value)| self.view.take(key, value))
+        for (key, value) in chunk.entries {
+            check_entry(&key, &value)?;
+            self.view.table.insert(key, value);
+        }
+        Ok(())
     }
 
     /// The store, once all chunks are in.

@@ -14,7 +14,8 @@ use super::Store;
 use super::reference::Reference;
 use crate::kv::{layout, record::Record};
 
-const SEEDS: u64 = 2000;
+/// A build without optimisation takes some 10 ms a seed.
+const SEEDS: u64 = if cfg!(debug_assertions) { 1000 } else { 20_000 };
 const COMMANDS: usize = 120;
 
 const KEYS: [&[u8]; 9] = [b"\0", b"a", b"a\0", b"aa", b"ab", b"b", b"b/1", b"b/2", b"\xff\xff"];
