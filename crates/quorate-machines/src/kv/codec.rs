@@ -14,7 +14,7 @@ use super::command::{
     Alarm, AlarmKind, Answer, Command, Compare, Comparison, Delete, Done, Found, KeyValue, LeaseId, Op, OpDone,
     Operand, Put, Range, Refused, Revision, SortOrder, SortTarget, Span, Txn, TxnDone,
 };
-use super::snapshot::Chunk;
+use super::snapshot::{Chunk, check_entry};
 use super::{Query, Reply, Table, View};
 
 /// How deep transactions may stand within each other on the wire: as deep as 128 operations can make them.
@@ -320,29 +320,6 @@ impl<T: Table> Wire for Reply<T> {
 
     fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
         Answer::decode(input).map(Self::Done)
-    }
-}
-
-/// The whole store, where it has no storage of its own: the counters, then every entry of the table in order.
-impl<T: Table> Wire for View<T> {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.meta.encode(out);
-        self.table.count(&[], None).encode(out);
-        for (key, value) in self.table.range(&[], None) {
-            key.encode(out);
-            value.encode(out);
-        }
-    }
-
-    fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
-        let meta = Wire::decode(input)?;
-        let mut table = T::fresh().ok_or(DecodeError::Malformed("store: its storage is its own"))?;
-        for _ in 0..u64::decode(input)? {
-            let (key, value) = <(Bytes, Bytes)>::decode(input)?;
-            check_entry(&key, &value)?;
-            table.insert(key, value);
-        }
-        Ok(Self { table, meta })
     }
 }
 

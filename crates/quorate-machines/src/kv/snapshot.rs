@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use quorate_model::{DecodeError, Reader, Wire};
+use quorate_model::{DecodeError, Wire};
 
 use super::layout;
 use super::record::Record;
@@ -58,29 +58,6 @@ impl<T: Table> View<T> {
     /// Every entry of the table in order.
     pub fn entries(&self) -> impl Iterator<Item = (Bytes, Bytes)> + '_ {
         self.table.range(&[], None)
-    }
-}
-
-/// A snapshot in one piece: the counters, then every entry of the table in order.
-impl<T: Table> Wire for View<T> {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.meta.encode(out);
-        self.table.count(&[], None).encode(out);
-        for (key, value) in self.table.range(&[], None) {
-            key.encode(out);
-            value.encode(out);
-        }
-    }
-
-    fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
-        let meta = Meta::decode(input)?;
-        let mut table = T::fresh().ok_or(DecodeError::Malformed("store: its storage is its own"))?;
-        for _ in 0..u64::decode(input)? {
-            let (key, value) = <(Bytes, Bytes)>::decode(input)?;
-            check_entry(&key, &value)?;
-            table.insert(key, value);
-        }
-        Ok(Self { table, meta })
     }
 }
 
