@@ -323,6 +323,29 @@ impl<T: Table> Wire for Reply<T> {
     }
 }
 
+/// The whole store, where it has no storage of its own: the counters, then every entry of the table in order.
+impl<T: Table> Wire for View<T> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.meta.encode(out);
+        self.table.count(&[], None).encode(out);
+        for (key, value) in self.table.range(&[], None) {
+            key.encode(out);
+            value.encode(out);
+        }
+    }
+
+    fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
+        let meta = Wire::decode(input)?;
+        let mut table = T::fresh().ok_or(DecodeError::Malformed("store: its storage is its own"))?;
+        for _ in 0..u64::decode(input)? {
+            let (key, value) = <(Bytes, Bytes)>::decode(input)?;
+            check_entry(&key, &value)?;
+            table.insert(key, value);
+        }
+        Ok(Self { table, meta })
+    }
+}
+
 impl Wire for Answer {
     fn encode(&self, out: &mut Vec<u8>) {
         self.revision.encode(out);
