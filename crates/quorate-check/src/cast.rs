@@ -1,0 +1,389 @@
+//! A cast: the processes of one instance, what people outside ask them, and what must be true of it.
+//!
+//! The same cast is explored, simulated and played as a scenario, so what is claimed of a protocol is written once.
+//!
+//! | property | claims | explorer | simulator |
+//! |----------|--------|----------|-----------|
+//! | always | true in every state | each state | every so many events and at the end |
+//! | sometimes | true in at least one state, so that no proof is empty | each state | over all seeds |
+//! | possible | from every state there is a way to a state where it is true | on the finished graph, backwards | - |
+//! | steps until | every state where it is not true has a next step | each state | - |
+//! | finally | true when everything has come to rest | states without a next step | after the faults are healed |
+//! | history | true of what was asked and answered | each new history | at the end |
+
+use std::collections::BTreeSet;
+
+use quorate_model::{Pid, Process, Service};
+
+use crate::history::History;
+use crate::linearizable::{self, Keyed, Spec, Timed};
+
+/// What a property of a state looks at.
+pub type Check<P> = Box<dyn Fn(&View<'_, P>) -> bool + Send + Sync>;
+/// What a property of a history looks at.
+pub type HistoryCheck<P> = Box<dyn Fn(&History<<P as Process>::Message>) -> bool + Send + Sync>;
+
+/// What is claimed; see the table of this module.
+pub enum Claim<P: Process> {
+    /// True in every state.
+    Always(Check<P>),
+    /// True in at least one state.
+    Sometimes(Check<P>),
+    /// From every state there is a way to a state where it is true.
+    Possible(Check<P>),
+    /// Every state where it is not true has a next step.
+    StepsUntil(Check<P>),
+    /// True in every state that has no next step.
+    Finally(Check<P>),
+    /// True of every history.
+    History(HistoryCheck<P>),
+}
+
+/// A claim and its name: a sentence that is printed when it fails.
+pub struct Property<P: Process> {
+    /// The sentence.
+    pub name: String,
+    /// What it claims.
+    pub claim: Claim<P>,
+}
+
+/// Someone outside: asks one process, one thing at a time.
+#[derive(Clone, Debug)]
+pub struct Asker<M> {
+    /// Who asks.
+    pub pid: Pid,
+    /// Whom.
+    pub to: Pid,
+    /// What, in this order.
+    pub asks: Vec<M>,
+}
+
+/// What one operation of a script is specified as: what was asked, and what came back, if that is known.
+pub struct Call<O, R> {
+    /// What was asked.
+    pub op: O,
+    /// What came back; nothing if the outcome is not known.
+    pub ret: Option<R>,
+}
+
+/// See the module.
+pub struct Cast<P: Process> {
+    pub(crate) seats: Vec<(Pid, P)>,
+    pub(crate) askers: Vec<Asker<P::Message>>,
+    pub(crate) absent: BTreeSet<Pid>,
+    pub(crate) properties: Vec<Property<P>>,
+    pub(crate) faithful: Option<fn(&P, &P) -> bool>,
+    pub(crate) answers: fn(&P::Message, &P::Message) -> bool,
+}
+
+impl<P: Process> Default for Cast<P> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<P: Process> Cast<P> {
+    /// Nobody yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            seats: Vec::new(),
+            askers: Vec::new(),
+            absent: BTreeSet::new(),
+            properties: Vec::new(),
+            faithful: None,
+            answers: |_, _| true,
+        }
+    }
+
+    /// Adds a process in the state in which it is before its very first start.
+    ///
+    /// # Panics
+    /// If the pid is taken or stands outside.
+    #[must_use]
+    pub fn process(mut self, pid: Pid, process: P) -> Self {
+        assert!(pid.service != Service::Outside, "{pid} stands outside and is no process");
+        assert!(self.seats.iter().all(|(taken, _)| *taken != pid), "{pid} is in the cast twice");
+        self.seats.push((pid, process));
+        self
+    }
+
+    /// Adds someone outside who asks `to`, one thing at a time, in this order.
+    ///
+    /// # Panics
+    /// If the pid is taken or does not stand outside.
+    #[must_use]
+    pub fn asks(mut self, outside: Pid, to: Pid, asks: impl IntoIterator<Item = P::Message>) -> Self {
+        assert!(outside.service == Service::Outside, "{outside} does not stand outside");
+        assert!(self.askers.iter().all(|asker| asker.pid != outside), "{outside} is in the cast twice");
+        self.askers.push(Asker { pid: outside, to, asks: asks.into_iter().collect() });
+        self
+    }
+
+    /// Says that nobody lives at `pid`: what is sent there is gone. A message to a pid that is neither in the cast nor
+    /// absent is a mistake of the cast and panics.
+    #[must_use]
+    pub fn absent(mut self, pid: Pid) -> Self {
+        self.absent.insert(pid);
+        self
+    }
+
+    /// Says when a message to an outside pid answers what is asked there (the ask comes first). Others are taken for
+    /// late answers and dropped. Without it every message answers the open question.
+    #[must_use]
+    pub fn answers(mut self, answers: fn(&P::Message, &P::Message) -> bool) -> Self {
+        self.answers = answers;
+        self
+    }
+
+    fn claim(mut self, name: &str, claim: Claim<P>) -> Self {
+        self.properties.push(Property { name: name.to_owned(), claim });
+        self
+    }
+
+    /// Claims that `check` is true in every state.
+    #[must_use]
+    pub fn always(self, name: &str, check: impl Fn(&View<'_, P>) -> bool + Send + Sync + 'static) -> Self {
+        self.claim(name, Claim::Always(Box::new(check)))
+    }
+
+    /// Claims that `check` is true in at least one state.
+    #[must_use]
+    pub fn sometimes(self, name: &str, check: impl Fn(&View<'_, P>) -> bool + Send + Sync + 'static) -> Self {
+        self.claim(name, Claim::Sometimes(Box::new(check)))
+    }
+
+    /// Claims that from every state there is a way to a state where `check` is true.
+    #[must_use]
+    pub fn possible(self, name: &str, check: impl Fn(&View<'_, P>) -> bool + Send + Sync + 'static) -> Self {
+        self.claim(name, Claim::Possible(Box::new(check)))
+    }
+
+    /// Claims that every state where `check` is not true has a next step.
+    #[must_use]
+    pub fn steps_until(self, name: &str, check: impl Fn(&View<'_, P>) -> bool + Send + Sync + 'static) -> Self {
+        self.claim(name, Claim::StepsUntil(Box::new(check)))
+    }
+
+    /// Claims that `check` is true whenever everything has come to rest.
+    #[must_use]
+    pub fn finally(self, name: &str, check: impl Fn(&View<'_, P>) -> bool + Send + Sync + 'static) -> Self {
+        self.claim(name, Claim::Finally(Box::new(check)))
+    }
+
+    /// Claims that `check` is true of what was asked and answered.
+    #[must_use]
+    pub fn history(self, name: &str, check: impl Fn(&History<P::Message>) -> bool + Send + Sync + 'static) -> Self {
+        self.claim(name, Claim::History(Box::new(check)))
+    }
+
+    /// Claims that the histories are linearizable. `call` reads an operation out of what was asked and, if it was
+    /// answered, the answer; an operation that it says `None` of had no effect.
+    #[must_use]
+    pub fn linearizable<S>(
+        self,
+        name: &str,
+        spec: S,
+        call: impl Fn(&P::Message, Option<&P::Message>) -> Option<Call<S::Op, S::Ret>> + Send + Sync + 'static,
+    ) -> Self
+    where
+        S: Spec + Send + Sync + 'static,
+    {
+        self.history(name, move |history| linearizable::check(&spec, &timed::<S, P>(history, &call)).is_linearizable())
+    }
+
+    /// Like [`Cast::linearizable`], for operations that each touch one key: judged key by key, which is far cheaper.
+    #[must_use]
+    pub fn linearizable_by_key<S>(
+        self,
+        name: &str,
+        spec: S,
+        call: impl Fn(&P::Message, Option<&P::Message>) -> Option<Call<S::Op, S::Ret>> + Send + Sync + 'static,
+    ) -> Self
+    where
+        S: Keyed + Send + Sync + 'static,
+        S::Op: Clone,
+        S::Ret: Clone,
+    {
+        self.history(name, move |history| {
+            linearizable::check_by_key(&spec, &timed::<S, P>(history, &call)).is_linearizable()
+        })
+    }
+
+    /// Claims that what [`Process::compact`] gives is the durable state: folded into a fresh process, it makes an equal
+    /// one. Checked for what is durable in every state.
+    #[must_use]
+    pub fn compaction_is_faithful(mut self) -> Self
+    where
+        P: Clone + PartialEq,
+    {
+        self.faithful = Some(|fresh, durable| {
+            let mut folded = fresh.clone();
+            for record in durable.compact() {
+                folded.replay(record);
+            }
+            folded == *durable
+        });
+        self
+    }
+
+    pub(crate) fn index_of(&self, pid: Pid) -> Option<usize> {
+        self.seats.iter().position(|(seat, _)| *seat == pid)
+    }
+}
+
+type Timeline<S> = Vec<Timed<<S as Spec>::Op, <S as Spec>::Ret>>;
+
+fn timed<S: Spec, P: Process>(
+    history: &History<P::Message>,
+    call: &impl Fn(&P::Message, Option<&P::Message>) -> Option<Call<S::Op, S::Ret>>,
+) -> Timeline<S> {
+    let mut calls = Vec::with_capacity(history.operations.len());
+    for operation in &history.operations {
+        let (returned, answer) = match &operation.answer {
+            Some((at, answer)) => (*at, Some(answer)),
+            None => (u64::MAX, None),
+        };
+        if let Some(Call { op, ret }) = call(&operation.ask, answer) {
+            // An answer that says "I do not know" does not bound when the operation took effect.
+            let returned = if ret.is_some() { returned } else { u64::MAX };
+            calls.push(Timed { op, ret, invoked: operation.invoked, returned });
+        }
+    }
+    calls
+}
+
+/// How far an operation of a script is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Status<M> {
+    /// It was not asked yet.
+    Waiting,
+    /// It was asked.
+    Open,
+    /// The process died that was asked. It may have taken effect, now or later.
+    Unknown,
+    /// It was answered.
+    Answered(M),
+}
+
+impl<M> Status<M> {
+    /// Whether it was asked, and neither answered nor lost.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::Open)
+    }
+}
+
+/// One operation of a script, as a property sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a, M> {
+    /// Who asks.
+    pub asker: Pid,
+    /// Which of its asks, counted from 0.
+    pub index: usize,
+    /// What.
+    pub ask: &'a M,
+    /// How far it is.
+    pub status: Status<&'a M>,
+}
+
+/// A message on its way.
+#[derive(Clone, Copy, Debug)]
+pub struct InFlight<'a, M> {
+    /// Who sent it.
+    pub from: Pid,
+    /// To whom.
+    pub to: Pid,
+    /// What it says.
+    pub message: &'a M,
+    /// In how many copies.
+    pub copies: usize,
+}
+
+/// What a host shows of its state.
+pub(crate) trait Stage<P: Process> {
+    fn pid(&self, index: usize) -> Pid;
+    fn len(&self) -> usize;
+    fn live(&self, index: usize) -> Option<&P>;
+    fn durable(&self, index: usize) -> &P;
+    fn unsynced_count(&self, index: usize) -> usize;
+    fn flight(&self, index: usize) -> Option<InFlight<'_, P::Message>>;
+    fn asked(&self, index: usize) -> Option<Asked<'_, P::Message>>;
+}
+
+/// One state of the whole cast, for properties to look at.
+pub struct View<'a, P: Process> {
+    stage: &'a dyn Stage<P>,
+}
+
+impl<'a, P: Process> View<'a, P> {
+    pub(crate) fn new(stage: &'a dyn Stage<P>) -> Self {
+        Self { stage }
+    }
+
+    fn index(&self, pid: Pid) -> usize {
+        (0..self.stage.len())
+            .find(|&index| self.stage.pid(index) == pid)
+            .unwrap_or_else(|| panic!("{pid} is not in the cast"))
+    }
+
+    /// The live state of the process at `pid`, unless it is down.
+    ///
+    /// # Panics
+    /// If the cast has no such pid.
+    #[must_use]
+    pub fn process(&self, pid: Pid) -> Option<&'a P> {
+        self.stage.live(self.index(pid))
+    }
+
+    /// All processes that are up.
+    pub fn processes(&self) -> impl Iterator<Item = (Pid, &'a P)> {
+        let stage = self.stage;
+        (0..stage.len()).filter_map(move |index| Some((stage.pid(index), stage.live(index)?)))
+    }
+
+    /// What the process at `pid` would be after a restart that lost all that is not durable. Only known where crashes
+    /// can happen; else it is the process before its first start.
+    ///
+    /// # Panics
+    /// If the cast has no such pid.
+    #[must_use]
+    pub fn durable(&self, pid: Pid) -> &'a P {
+        self.stage.durable(self.index(pid))
+    }
+
+    /// How many records of the process at `pid` are not durable yet.
+    ///
+    /// # Panics
+    /// If the cast has no such pid.
+    #[must_use]
+    pub fn unsynced_count(&self, pid: Pid) -> usize {
+        self.stage.unsynced_count(self.index(pid))
+    }
+
+    /// The messages on their way, in no order that means anything.
+    pub fn in_flight(&self) -> impl Iterator<Item = InFlight<'a, P::Message>> {
+        let stage = self.stage;
+        (0..).map_while(move |index| stage.flight(index))
+    }
+
+    /// The operations of all scripts, asker by asker.
+    pub fn asked(&self) -> impl Iterator<Item = Asked<'a, P::Message>> {
+        let stage = self.stage;
+        (0..).map_while(move |index| stage.asked(index))
+    }
+
+    /// Whether all scripts are at their end: everything was asked, and answered or lost with the process that was asked.
+    #[must_use]
+    pub fn all_answered(&self) -> bool {
+        self.asked().all(|asked| matches!(asked.status, Status::Answered(_) | Status::Unknown))
+    }
+
+    /// The answer to ask number `index` (counted from 0) of `asker`, if there is one yet.
+    #[must_use]
+    pub fn answer(&self, asker: Pid, index: usize) -> Option<&'a P::Message> {
+        self.asked().find(|asked| asked.asker == asker && asked.index == index).and_then(|asked| match asked.status {
+            Status::Answered(answer) => Some(answer),
+            _ => None,
+        })
+    }
+}

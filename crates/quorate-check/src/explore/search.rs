@@ -1,0 +1,268 @@
+//! The search: take a block of states, expand them, keep the new ones.
+//!
+//! 1. A claim is checked when its state is expanded, once for each state, in the order of numbers. Breadth first, that
+//!    is the order of distance, so the first state that refutes a claim is nearest.
+//! 2. While a block is expanded, by several threads, what was visited is only read. It is changed between blocks, in
+//!    the order of the block. So nothing depends on the threads.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use hashbrown::{HashMap, HashSet};
+
+use super::graph::{Visited, first_lost};
+use super::moves::{Move, Scripted, Silent, Stepper};
+use super::state::{State, history_of};
+use super::{Explorable, Exploration, Explorer, Progress, Verdict, replay};
+use crate::cast::{Cast, Claim};
+use crate::fingerprint::PlainHash;
+
+/// How many states are expanded between two joins. Small when going deep, so that few states wait.
+const BLOCK_LEN_MAX: usize = 8192;
+const BLOCK_LEN_DEPTH_FIRST: usize = 64;
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+
+struct Waiting<P: Explorable> {
+    number: u32,
+    depth: u32,
+    state: State<P>,
+}
+
+/// What expanding some states brought.
+struct Expanded<P: Explorable> {
+    /// For each move: the state it began in, which of its moves it is, the print, and the state if it may be new.
+    found: Vec<(u32, u32, u128, Option<State<P>>)>,
+    depth: Vec<u32>,
+    /// The first state that refutes a claim, and which claim.
+    refuted: Option<(u32, usize)>,
+    /// Which claims were seen to be true, and for those of possible things, where.
+    seen: Vec<bool>,
+    good: Vec<(usize, u32)>,
+}
+
+/// What a thread keeps from block to block.
+struct Worker {
+    /// Prints of histories that were found good.
+    histories: HashSet<u128, PlainHash>,
+    /// Prints of durable states that compact well.
+    compacted: HashSet<u128, PlainHash>,
+}
+
+pub(super) fn run<P: Explorable>(mut explorer: Explorer<'_, P>) -> Exploration {
+    let begun = Instant::now();
+    let cast = explorer.cast;
+    let stepper = Stepper::new(cast, &explorer.faults, explorer.clocks.as_ref(), explorer.mutation);
+    let mut progress = explorer.progress.take();
+    let mut told = begun;
+    let keeps_edges = cast.properties.iter().any(|property| matches!(property.claim, Claim::Possible(_)));
+    let mut workers: Vec<Worker> = (0..explorer.threads)
+        .map(|_| Worker { histories: HashSet::default(), compacted: HashSet::default() })
+        .collect();
+
+    let mut visited = Visited::new();
+    let mut waiting: VecDeque<Waiting<P>> = VecDeque::new();
+    let mut initial_numbers = Vec::new();
+    for state in stepper.initial(&mut Silent, None) {
+        let print = state.print();
+        if visited.find(print).is_none() {
+            let number = visited.add(print, None, 0);
+            waiting.push_back(Waiting { number, depth: 0, state });
+        }
+        initial_numbers.push(visited.find(print).expect("it was just added, or was there"));
+    }
+
+    let (mut transitions, mut depth) = (0_u64, 0_u32);
+    let mut edges: Vec<(u32, u32)> = Vec::new();
+    let mut good: Vec<Vec<u32>> = vec![Vec::new(); cast.properties.len()];
+    let mut seen = vec![false; cast.properties.len()];
+    let finish = |verdict: Verdict, visited: &Visited, bad: Option<u32>| {
+        let trace = bad.map(|number| replay::trace(&stepper, visited, &initial_numbers, number)).unwrap_or_default();
+        Exploration { verdict, trace, states: visited.len() as u64, elapsed: begun.elapsed() }
+    };
+
+    while !waiting.is_empty() {
+        if visited.len() as u64 >= explorer.states_max || begun.elapsed() >= explorer.time_max {
+            return finish(Verdict::Unfinished { states: visited.len() as u64, depth }, &visited, None);
+        }
+        let block: Vec<Waiting<P>> = if explorer.depth_first {
+            let from = waiting.len().saturating_sub(BLOCK_LEN_DEPTH_FIRST);
+            waiting.drain(from..).collect()
+        } else {
+            let until = waiting.len().min(BLOCK_LEN_MAX);
+            waiting.drain(..until).collect()
+        };
+        for expanded in expand_block(&stepper, cast, &visited, &block, &mut workers) {
+            if let Some((number, property)) = expanded.refuted {
+                let steps = visited.path(number).1.len() as u32;
+                let property = match cast.properties.get(property) {
+                    Some(property) => property.name.clone(),
+                    None => "compaction is faithful".to_owned(),
+                };
+                return finish(Verdict::Refuted { property, steps }, &visited, Some(number));
+            }
+            for (at, it) in expanded.seen.iter().enumerate() {
+                seen[at] |= it;
+            }
+            for (at, number) in expanded.good {
+                good[at].push(number);
+            }
+            for ((from, made, print, state), from_depth) in expanded.found.into_iter().zip(expanded.depth) {
+                transitions += 1;
+                let number = match (visited.find(print), state) {
+                    (Some(number), _) => number,
+                    (None, Some(state)) => {
+                        let number = visited.add(print, Some(from), made);
+                        depth = depth.max(from_depth + 1);
+                        waiting.push_back(Waiting { number, depth: from_depth + 1, state });
+                        number
+                    }
+                    (None, None) => panic!("a state is dropped only when it was visited, or comes once more"),
+                };
+                if keeps_edges {
+                    edges.push((from, number));
+                }
+            }
+        }
+        if let Some(progress) = &mut progress
+            && told.elapsed() >= PROGRESS_EVERY
+        {
+            told = Instant::now();
+            progress(Progress { states: visited.len() as u64, frontier: waiting.len() as u64, depth });
+        }
+    }
+
+    for (at, property) in cast.properties.iter().enumerate() {
+        let property_name = || property.name.clone();
+        match property.claim {
+            Claim::Sometimes(_) if !seen[at] => {
+                let verdict = Verdict::NeverHappens { property: property_name(), states: visited.len() as u64 };
+                return finish(verdict, &visited, None);
+            }
+            Claim::Possible(_) => {
+                if let Some(number) = first_lost(visited.len(), &edges, &good[at]) {
+                    let steps = visited.path(number).1.len() as u32;
+                    let verdict = Verdict::Refuted { property: property_name(), steps };
+                    return finish(verdict, &visited, Some(number));
+                }
+            }
+            _ => {}
+        }
+    }
+    finish(Verdict::Holds { states: visited.len() as u64, transitions, depth }, &visited, None)
+}
+
+fn expand_block<P: Explorable>(
+    stepper: &Stepper<'_, P>,
+    cast: &Cast<P>,
+    visited: &Visited,
+    block: &[Waiting<P>],
+    workers: &mut [Worker],
+) -> Vec<Expanded<P>> {
+    let parts: Vec<Range<usize>> =
+        (0..workers.len()).map(|at| block.len() * at / workers.len()..block.len() * (at + 1) / workers.len()).collect();
+    if workers.len() == 1 || block.len() < workers.len() * 16 {
+        return vec![expand(stepper, cast, visited, block, &mut workers[0])];
+    }
+    std::thread::scope(|scope| {
+        let handles: Vec<_> = parts
+            .into_iter()
+            .zip(workers)
+            .map(|(part, worker)| scope.spawn(|| expand(stepper, cast, visited, &block[part], worker)))
+            .collect();
+        handles
+            .into_iter()
+            .map(|handle| match handle.join() {
+                Ok(expanded) => expanded,
+                // A process or a claim panicked: that is the test's own failure, passed on.
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+            .collect()
+    })
+}
+
+fn expand<P: Explorable>(
+    stepper: &Stepper<'_, P>,
+    cast: &Cast<P>,
+    visited: &Visited,
+    block: &[Waiting<P>],
+    worker: &mut Worker,
+) -> Expanded<P> {
+    let mut expanded = Expanded {
+        found: Vec::with_capacity(block.len() * 4),
+        depth: Vec::with_capacity(block.len() * 4),
+        refuted: None,
+        seen: vec![false; cast.properties.len()],
+        good: Vec::new(),
+    };
+    let mut moves: Vec<Move<P::Timer>> = Vec::new();
+    // States that this block found already need not be kept twice.
+    let mut here: HashMap<u128, (), PlainHash> = HashMap::default();
+    for waiting in block {
+        let before = expanded.found.len();
+        stepper.moves(&waiting.state, &mut moves);
+        if let Some(property) = claims(stepper, cast, waiting, moves.is_empty(), worker, &mut expanded) {
+            expanded.refuted = Some((waiting.number, property));
+            return expanded;
+        }
+        for &made in &moves {
+            let mut chance = Scripted::default();
+            loop {
+                let next = stepper.apply(&waiting.state, made, &mut chance, &mut Silent);
+                let print = next.print();
+                let is_new = visited.find(print).is_none() && here.insert(print, ()).is_none();
+                let ordinal = (expanded.found.len() - before) as u32;
+                expanded.found.push((waiting.number, ordinal, print, is_new.then_some(next)));
+                expanded.depth.push(waiting.depth);
+                if !chance.advance() {
+                    break;
+                }
+            }
+        }
+    }
+    expanded
+}
+
+/// Checks all claims in one state. The number of one that it refutes.
+fn claims<P: Explorable>(
+    stepper: &Stepper<'_, P>,
+    cast: &Cast<P>,
+    waiting: &Waiting<P>,
+    at_rest: bool,
+    worker: &mut Worker,
+    expanded: &mut Expanded<P>,
+) -> Option<usize> {
+    let state = &waiting.state;
+    if let Some(faithful) = cast.faithful {
+        for ((_, fresh), actor) in cast.seats.iter().zip(&state.actors) {
+            if worker.compacted.insert(actor.durable_print) && !faithful(fresh, &actor.durable) {
+                return Some(cast.properties.len());
+            }
+        }
+    }
+    let new_history = worker.histories.insert(state.script.print);
+    stepper.view(state, |view| {
+        for (at, property) in cast.properties.iter().enumerate() {
+            let fine = match &property.claim {
+                Claim::Always(check) => check(view),
+                Claim::Finally(check) => !at_rest || check(view),
+                Claim::StepsUntil(check) => !at_rest || check(view),
+                Claim::Sometimes(check) => {
+                    expanded.seen[at] = expanded.seen[at] || check(view);
+                    true
+                }
+                Claim::Possible(check) => {
+                    if check(view) {
+                        expanded.good.push((at, waiting.number));
+                    }
+                    true
+                }
+                Claim::History(check) => !new_history || check(&history_of(cast, state)),
+            };
+            if !fine {
+                return Some(at);
+            }
+        }
+        None
+    })
+}
