@@ -3,13 +3,22 @@
 //! Any number of gateway threads hold a [`Keyspace`]; each call is one message to the loop and one answer. Reads get a
 //! [`View`], a snapshot that costs nothing to take, and do their work on the gateway's own thread.
 
+mod note;
+mod port;
+
 use std::time::Duration;
 
 use quorate_machines::kv::{Answer, Command, LeaseId, MemoryTable, Revision, Span};
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// A view of this node's store.
-pub type View = quorate_machines::kv::View<MemoryTable>;
+pub use port::{ChainPort, PortOptions};
+
+/// The table that this node's store is in.
+pub type StoreTable = MemoryTable;
+/// The store, as the machine that the log drives.
+pub type Kv = quorate_machines::kv::Kv<StoreTable>;
+/// A view of the store.
+pub type View = quorate_machines::kv::View<StoreTable>;
 
 /// Why a keyspace did not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +26,9 @@ pub enum Refusal {
     /// Its queue or its log is full. Nothing happened; try again later.
     #[error("etcdserver: too many requests")]
     Busy,
+    /// The log is full until the next checkpoint frees it. Nothing happened; try again later.
+    #[error("etcdserver: too many requests")]
+    LogFull,
     /// The request went out and no answer came in time: it may or may not take effect.
     #[error("etcdserver: request timed out")]
     Unknown,
@@ -38,6 +50,8 @@ pub enum Ask {
     Remaining(LeaseId, oneshot::Sender<Result<Option<LeaseTime>, Refusal>>),
     /// How the loop is.
     Status(oneshot::Sender<Status>),
+    /// Time has passed.
+    Tick,
 }
 
 /// The time of a lease.

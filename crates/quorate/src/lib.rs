@@ -1,3 +1,8 @@
 //! What the binary is made of: gateways that speak foreign protocols, and the wiring to what answers them.
 
+pub mod cli;
+pub mod config;
 pub mod etcd;
+pub mod http;
+pub mod keyspace;
+pub mod node;

@@ -1,2 +1,139 @@
-//! The binary.
-fn main() {}
+//! The `quorate` program: see `quorate --help`.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use quorate::cli::{Output, client, dev, serve, wal};
+
+/// A coordination server: an etcd-compatible store that is replicated along a chain, and the tools that prove it.
+#[derive(Parser, Debug)]
+#[command(name = "quorate", version, about, long_about = None)]
+#[command(after_help = "Start here:
+  quorate dev                  three nodes on this machine
+  quorate put greeting hello   and in another terminal: quorate get greeting
+  quorate <COMMAND> --help     has examples")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Start a cluster on this machine, to try things out.
+    Dev(dev::DevArgs),
+    /// Run one node.
+    Serve(serve::ServeArgs),
+    /// Read keys.
+    Get {
+        #[command(flatten)]
+        target: client::Target,
+        #[command(flatten)]
+        args: client::GetArgs,
+    },
+    /// Write a key.
+    Put {
+        #[command(flatten)]
+        target: client::Target,
+        #[command(flatten)]
+        args: client::PutArgs,
+    },
+    /// Delete keys.
+    Del {
+        #[command(flatten)]
+        target: client::Target,
+        #[command(flatten)]
+        args: client::DelArgs,
+    },
+    /// Print changes as they come.
+    Watch {
+        #[command(flatten)]
+        target: client::Target,
+        #[command(flatten)]
+        args: client::WatchArgs,
+    },
+    /// Read and write several keys at one revision, if all conditions hold.
+    Txn {
+        #[command(flatten)]
+        target: client::Target,
+        #[command(flatten)]
+        args: client::TxnArgs,
+    },
+    /// Forget old versions.
+    Compact {
+        #[command(flatten)]
+        target: client::Target,
+        #[command(flatten)]
+        args: client::CompactArgs,
+    },
+    /// Work with leases: keys that die with whoever stops renewing.
+    Lease {
+        #[command(flatten)]
+        target: client::Target,
+        #[command(subcommand)]
+        command: client::LeaseCommand,
+    },
+    /// Show how each node is.
+    Status {
+        #[command(flatten)]
+        target: client::Target,
+    },
+    /// Look at a write-ahead log.
+    Wal {
+        #[command(subcommand)]
+        command: wal::WalCommand,
+        /// How to print.
+        #[arg(long, value_enum, default_value_t, global = true)]
+        output: Output,
+    },
+    /// Print the completion script of a shell.
+    #[command(after_help = "Example:
+  quorate completion bash > /etc/bash_completion.d/quorate")]
+    Completion {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt().with_target(false).with_writer(std::io::stderr).init();
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("quorate: {}", explain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Dev(args) => asynchronously(dev::run(args)),
+        Command::Serve(args) => serve::run(&args),
+        Command::Get { target, args } => asynchronously(client::get(&target, args)),
+        Command::Put { target, args } => asynchronously(client::put(&target, args)),
+        Command::Del { target, args } => asynchronously(client::del(&target, args)),
+        Command::Watch { target, args } => asynchronously(client::watch(&target, args)),
+        Command::Txn { target, args } => asynchronously(client::txn(&target, args)),
+        Command::Compact { target, args } => asynchronously(client::compact(&target, args)),
+        Command::Lease { target, command } => asynchronously(client::lease(&target, command)),
+        Command::Status { target } => asynchronously(client::status(&target)),
+        Command::Wal { command, output } => wal::run(&command, output),
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "quorate", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}
+
+fn asynchronously(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+/// The error in one line; of a refused request only what the node said, with its code.
+fn explain(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<tonic::Status>() {
+        Some(status) => format!("{} ({:?})", status.message(), status.code()),
+        None => format!("{error:#}"),
+    }
+}

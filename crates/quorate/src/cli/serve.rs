@@ -1,0 +1,169 @@
+//! `quorate serve`: one node.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::watch;
+
+use super::DIE_WITH_PARENT;
+use crate::config::Config;
+use crate::etcd::{Cluster, Gateway, Limits, Member};
+use crate::http::{Metrics, serve as serve_gateway};
+use crate::keyspace::Keyspace;
+use crate::node::Node;
+
+/// How many connections may wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// Runs one node.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example:
+  quorate serve --config /etc/quorate.toml
+
+A configuration for a chain of three:
+  cluster = \"orders\"
+  node = 1
+  data = \"/var/lib/quorate\"
+  [[member]]
+  id = 1
+  client = \"10.0.0.1:2379\"
+  peer = \"10.0.0.1:2380\"
+  (and so on for members 2 and 3: head first, tail last, the same on every node)")]
+pub struct ServeArgs {
+    /// The configuration file.
+    #[arg(long)]
+    config: PathBuf,
+}
+
+/// Runs the node until it is told to stop.
+///
+/// # Errors
+/// When the configuration is wrong, a port is taken, the data folder is not this node's or is damaged, or the node fails.
+pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
+    if std::env::var_os(DIE_WITH_PARENT).is_some() {
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))
+            .context("cannot ask to die with the parent")?;
+    }
+    let config = Config::read(&args.config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, serve(config))
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let (stop, stopped) = watch::channel(false);
+    let peers = listen(config.peer_address(), false).await?;
+    let clients = listen(config.client_address(), true).await?;
+    let node = Node::open(&config, peers)?;
+    let metrics = Arc::new(Metrics::default());
+    let mut threads = Vec::new();
+    for _ in 1..config.bounds.gateway_thread_count() {
+        let gateway = GatewayParts::new(&config, node.keyspace(), Arc::clone(&metrics));
+        let stopped = stopped.clone();
+        threads.push(std::thread::spawn(move || run_gateway(&gateway, stopped)));
+    }
+    let first = GatewayParts::new(&config, node.keyspace(), metrics);
+    let gateway = tokio::task::spawn_local(serve_gateway(clients, first.gateway(), when(stopped.clone())));
+    tracing::info!(
+        "node {} of cluster {} serves clients on {} and nodes on {}; its data lies in {}",
+        config.node,
+        config.cluster,
+        config.client_address(),
+        config.peer_address(),
+        config.data.display()
+    );
+    let outcome = tokio::select! {
+        outcome = node.run(when(stopped)) => outcome,
+        outcome = gateway => outcome.context("the gateway broke").and_then(|outcome| outcome.context("the gateway failed")),
+        () = interrupted() => Ok(()),
+    };
+    // Nobody listens any more when all threads have ended, which is what was to be said.
+    let _ = stop.send(true);
+    for thread in threads {
+        if thread.join().is_err() {
+            tracing::error!("a gateway thread broke");
+        }
+    }
+    outcome
+}
+
+/// What a gateway on another thread is made of.
+struct GatewayParts {
+    keyspace: Keyspace,
+    cluster: Cluster,
+    limits: Limits,
+    metrics: Arc<Metrics>,
+    address: String,
+}
+
+impl GatewayParts {
+    fn new(config: &Config, keyspace: Keyspace, metrics: Arc<Metrics>) -> Self {
+        let limits = Limits {
+            progress_interval: std::time::Duration::from_millis(config.bounds.progress_ms.max(100)),
+            quota_bytes: config.bounds.quota_bytes,
+            ..Limits::default()
+        };
+        Self { keyspace, cluster: cluster(config), limits, metrics, address: config.client_address().to_owned() }
+    }
+
+    fn gateway(&self) -> Gateway {
+        Gateway::new(self.keyspace.clone(), self.cluster.clone(), self.limits.clone(), Arc::clone(&self.metrics))
+    }
+}
+
+fn run_gateway(parts: &GatewayParts, stopped: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async {
+        let listener = listen(&parts.address, true).await?;
+        serve_gateway(listener, parts.gateway(), when(stopped)).await.context("a gateway failed")
+    })
+}
+
+fn cluster(config: &Config) -> Cluster {
+    let member = |member: &crate::config::MemberConfig| Member {
+        id: member.id.into(),
+        name: member.name(),
+        peer_urls: vec![format!("http://{}", member.peer)],
+        client_urls: vec![format!("http://{}", member.client)],
+    };
+    Cluster {
+        id: config.cluster_id(),
+        member_id: config.node.into(),
+        members: config.members.iter().map(member).collect(),
+    }
+}
+
+async fn when(mut stopped: watch::Receiver<bool>) {
+    // An error means that whoever says "stop" is gone, which says it too.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// Listens on `address`; with `shared`, other threads of this process may listen on it too.
+async fn listen(address: &str, shared: bool) -> anyhow::Result<TcpListener> {
+    let resolved: SocketAddr = tokio::net::lookup_host(address)
+        .await
+        .with_context(|| format!("cannot find the address {address}"))?
+        .next()
+        .with_context(|| format!("the name in {address} has no address"))?;
+    let open = || {
+        let socket = if resolved.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.set_reuseport(shared)?;
+        socket.bind(resolved)?;
+        socket.listen(BACKLOG)
+    };
+    open().with_context(|| format!("cannot listen on {address}: is another node running here?"))
+}
+
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}

@@ -1,0 +1,257 @@
+//! The configuration of a node: one TOML file, checked as a whole before anything starts.
+//!
+//! ```toml
+//! cluster = "orders"                 # nodes of another cluster are refused
+//! node = 1                           # which of the members below this node is
+//! data = "/var/lib/quorate"          # log and store; one folder a node
+//!
+//! [[member]]                         # in the order of the chain: head first, tail last
+//! id = 1
+//! client = "10.0.0.1:2379"           # etcd's API, gRPC and JSON
+//! peer = "10.0.0.1:2380"             # other nodes
+//! ```
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use quorate_model::NodeId;
+use serde::{Deserialize, Serialize};
+
+/// The configuration of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The cluster's name. Its id is made from it, and nodes of another cluster are refused.
+    pub cluster: String,
+    /// The id of this node among `members`.
+    pub node: u32,
+    /// The folder of the log and the store.
+    pub data: PathBuf,
+    /// Where to listen for clients; by default the member's `client` address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen_client: Option<String>,
+    /// Where to listen for other nodes; by default the member's `peer` address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen_peer: Option<String>,
+    /// Bounds. Each has a default that fits most.
+    #[serde(default)]
+    pub bounds: Bounds,
+    /// All members of the chain, head first.
+    #[serde(rename = "member")]
+    pub members: Vec<MemberConfig>,
+}
+
+/// A member of the chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemberConfig {
+    /// Its number, from 1.
+    pub id: u32,
+    /// Its name; by default `node` and its number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The address where clients reach it, `host:port`.
+    pub client: String,
+    /// The address where other nodes reach it, `host:port`.
+    pub peer: String,
+}
+
+impl MemberConfig {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.name.clone().unwrap_or_else(|| format!("node{}", self.id))
+    }
+}
+
+/// Bounds of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bounds {
+    /// The size of the store from which it takes no more writes, in bytes; 0 is no bound.
+    pub quota_bytes: u64,
+    /// The size of the log from which it takes no more writes until it freed itself, in bytes.
+    pub log_bytes: u64,
+    /// The size of the log at which the store is checkpointed, so that the log can be cut, in bytes.
+    pub checkpoint_bytes: u64,
+    /// Memory that the store's engine may use to keep what it read, in bytes.
+    pub cache_bytes: u64,
+    /// How long a request may wait for its answer before its outcome is called unknown, in milliseconds.
+    pub patience_ms: u64,
+    /// How often watchers that asked for it hear how far the store is, in milliseconds.
+    pub progress_ms: u64,
+    /// Threads that serve clients; 0 is half the cores, at least 1.
+    pub gateway_threads: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            quota_bytes: 0,
+            log_bytes: 2 << 30,
+            checkpoint_bytes: 256 << 20,
+            cache_bytes: 128 << 20,
+            patience_ms: 7_000,
+            progress_ms: 600_000,
+            gateway_threads: 0,
+        }
+    }
+}
+
+impl Bounds {
+    /// How long a request may wait.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        Duration::from_millis(self.patience_ms)
+    }
+
+    /// How many threads serve clients.
+    #[must_use]
+    pub fn gateway_thread_count(&self) -> usize {
+        match self.gateway_threads {
+            0 => std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1)),
+            count => count,
+        }
+    }
+}
+
+/// Why a configuration was refused. Nothing was started.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {source}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not such a configuration.
+    #[error("the configuration {path} is not valid: {source}")]
+    Parse {
+        /// Which file.
+        path: PathBuf,
+        /// Where and why.
+        source: Box<toml::de::Error>,
+    },
+    /// Its parts do not fit together.
+    #[error("the configuration {path} is not valid: {why}")]
+    Invalid {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        why: String,
+    },
+}
+
+impl Config {
+    /// Reads and checks the file at `path`.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        let config: Self = toml::from_str(&text)
+            .map_err(|source| ConfigError::Parse { path: path.into(), source: Box::new(source) })?;
+        config.check().map_err(|why| ConfigError::Invalid { path: path.into(), why })?;
+        Ok(config)
+    }
+
+    /// The cluster's id, made from its name.
+    #[must_use]
+    pub fn cluster_id(&self) -> u64 {
+        xxhash_rust::xxh3::xxh3_64(self.cluster.as_bytes()).max(1)
+    }
+
+    /// This node.
+    #[must_use]
+    pub fn node_id(&self) -> NodeId {
+        NodeId(self.node)
+    }
+
+    /// This node as a member.
+    ///
+    /// # Panics
+    /// Never: a configuration that was checked names its node among the members.
+    #[must_use]
+    pub fn me(&self) -> &MemberConfig {
+        self.members.iter().find(|member| member.id == self.node).expect("a checked configuration has its node")
+    }
+
+    /// Where to listen for clients.
+    #[must_use]
+    pub fn client_address(&self) -> &str {
+        self.listen_client.as_deref().unwrap_or(&self.me().client)
+    }
+
+    /// Where to listen for other nodes.
+    #[must_use]
+    pub fn peer_address(&self) -> &str {
+        self.listen_peer.as_deref().unwrap_or(&self.me().peer)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.cluster.is_empty() {
+            return Err("`cluster` is empty: give the cluster a name, the same on all of its nodes".into());
+        }
+        if self.members.is_empty() {
+            return Err("no [[member]]: list all nodes of the chain, this one too, head first".into());
+        }
+        if !self.members.iter().any(|member| member.id == self.node) {
+            let known: Vec<_> = self.members.iter().map(|member| member.id.to_string()).collect();
+            return Err(format!("`node` is {}, but the members are {}", self.node, known.join(", ")));
+        }
+        for (at, member) in self.members.iter().enumerate() {
+            if member.id == 0 {
+                return Err("a member has id 0: ids begin at 1".into());
+            }
+            for other in &self.members[..at] {
+                if other.id == member.id {
+                    return Err(format!("two members have id {}", member.id));
+                }
+                if other.client == member.client || other.peer == member.peer {
+                    return Err(format!("members {} and {} have the same address", other.id, member.id));
+                }
+            }
+            for address in [&member.client, &member.peer] {
+                if address.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
+                    return Err(format!("member {}: `{address}` is not an address like 10.0.0.1:2379", member.id));
+                }
+            }
+        }
+        if self.bounds.checkpoint_bytes.saturating_mul(2) > self.bounds.log_bytes {
+            return Err("`checkpoint_bytes` must be at most half of `log_bytes`, or the log fills before it is cut".into());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<(), String> {
+        let config: Config = toml::from_str(text).map_err(|error| error.to_string())?;
+        config.check()
+    }
+
+    const MEMBER: &str = "[[member]]\nid = 1\nclient = \"h:1\"\npeer = \"h:2\"\n";
+
+    #[test]
+    fn a_wrong_configuration_says_what_is_wrong() {
+        let head = "cluster = \"c\"\nnode = 1\ndata = \"d\"\n";
+        assert_eq!(parse(&format!("{head}{MEMBER}")), Ok(()));
+        let wrong = [
+            (format!("cluster = \"c\"\nnode = 2\ndata = \"d\"\n{MEMBER}"), "`node` is 2, but the members are 1"),
+            (format!("{head}{MEMBER}{MEMBER}"), "two members have id 1"),
+            (format!("{head}nodee = 1\n{MEMBER}"), "unknown field `nodee`"),
+            (format!("{head}[[member]]\nid = 1\nclient = \"h\"\npeer = \"h:2\"\n"), "is not an address"),
+            (head.to_owned(), "missing field `member`"),
+        ];
+        for (text, why) in wrong {
+            let error = parse(&text).expect_err("it is wrong");
+            assert!(error.contains(why), "{error}");
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! One port for everything: gRPC, the JSON gateway and the pages, told apart by connection and content type.
+//!
+//! | file      | what                                                                       |
+//! |-----------|----------------------------------------------------------------------------|
+//! | `serve`   | connections: accepted, bounded, ended                                        |
+//! | `service` | requests: to gRPC, to the JSON gateway, to a page                            |
+//! | `json`    | the JSON gateway                                                             |
+//! | `pages`   | `/version`, `/health`, `/livez`, `/readyz`, `/metrics`, `/debug/vars`         |
+//! | `metrics` | what is counted                                                              |
+
+mod json;
+pub mod metrics;
+mod pages;
+mod serve;
+mod service;
+
+pub use metrics::Metrics;
+pub use serve::serve;

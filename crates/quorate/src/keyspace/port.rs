@@ -1,0 +1,358 @@
+//! The port of a keyspace's loop: turns what gateways ask into messages to the node's processes, and what those tell into
+//! answers. It also keeps the time of leases, when this node is the head.
+//!
+//! | asked               | becomes                                                                     |
+//! |---------------------|-----------------------------------------------------------------------------|
+//! | `Propose`, `Read`   | a request to the node's client process                                       |
+//! | `KeepAlive`         | a renewal at the head: here, or by a note to the head's port ([`Note`])       |
+//! | `Tick`              | revokes for leases that ran out, at the head; notes that got no answer, again |
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use quorate_machines::kv::{Alarm, AlarmKind, Answer, Command, Expiry, LeaseId, Query, Reply};
+use quorate_model::{Instant, NodeId, Pid, Wire};
+use quorate_protocols::chain::{Message, Node, NodeStatus, Request, Role};
+use quorate_runtime::host::{Busy, Port, PortContext};
+use tokio::sync::{oneshot, watch};
+
+use super::note::{Note, NoteBody, NoteId};
+use super::{Ask, Kv, LeaseTime, Refusal, Status, View};
+
+/// How long a note waits for its answer before it is sent again.
+const NOTE_PATIENCE: Duration = Duration::from_millis(500);
+/// How many leases are looked at in one tick.
+const EXPIRY_LOOKS_MAX: usize = 2_000;
+
+type KvRole = Role<Kv>;
+type KvMessage = Message<Kv>;
+
+/// Whose answer a token stands for.
+enum Asker {
+    Propose(oneshot::Sender<Result<Answer, Refusal>>),
+    Read(oneshot::Sender<Result<View, Refusal>>),
+    /// The port itself asked; what comes of it shows in the next view.
+    Port,
+}
+
+impl Asker {
+    /// Says that too much waits; whoever asked may have gone.
+    fn refuse(self) {
+        match self {
+            Self::Propose(sender) => drop(sender.send(Err(Refusal::Busy))),
+            Self::Read(sender) => drop(sender.send(Err(Refusal::Busy))),
+            Self::Port => {}
+        }
+    }
+}
+
+/// A question to the head's port that waits for its answer.
+struct Waiting {
+    body: NoteBody,
+    asked: Instant,
+    asker: NoteAsker,
+}
+
+enum NoteAsker {
+    KeepAlive(oneshot::Sender<Result<Option<i64>, Refusal>>),
+    Remaining(oneshot::Sender<Result<Option<LeaseTime>, Refusal>>),
+}
+
+impl NoteAsker {
+    fn is_gone(&self) -> bool {
+        match self {
+            Self::KeepAlive(sender) => sender.is_closed(),
+            Self::Remaining(sender) => sender.is_closed(),
+        }
+    }
+}
+
+/// What is decided once for a port.
+#[derive(Clone, Copy, Debug)]
+pub struct PortOptions {
+    /// This node.
+    pub me: NodeId,
+    /// The head.
+    pub head: NodeId,
+    /// The growth of the log after which the store is checkpointed.
+    pub checkpoint_bytes: u64,
+}
+
+/// See the module.
+pub struct ChainPort {
+    options: PortOptions,
+    views: watch::Sender<View>,
+    askers: HashMap<u64, Asker>,
+    notes: HashMap<NoteId, Waiting>,
+    token_next: u64,
+    /// The time of leases, at the head once it has joined.
+    expiry: Option<Expiry>,
+    /// The log was read for grants and revokes up to here.
+    leases_seen: u64,
+    /// The log's size after the last checkpoint.
+    checkpoint_at_bytes: u64,
+    alarm_asked: bool,
+    trouble: Option<String>,
+}
+
+impl ChainPort {
+    /// A port that publishes views to `views`.
+    #[must_use]
+    pub fn new(options: PortOptions, views: watch::Sender<View>) -> Self {
+        Self {
+            options,
+            views,
+            askers: HashMap::new(),
+            notes: HashMap::new(),
+            token_next: 1,
+            expiry: None,
+            leases_seen: 0,
+            checkpoint_at_bytes: 0,
+            alarm_asked: false,
+            trouble: None,
+        }
+    }
+
+    fn outside(&self) -> Pid {
+        Pid::outside(self.options.me.0, 0)
+    }
+
+    fn is_head(&self) -> bool {
+        self.options.me == self.options.head
+    }
+
+    fn request(&mut self, asker: Asker, request: Request<Command, Query>, cx: &mut PortContext<'_, KvRole>) {
+        let token = self.token_next;
+        self.token_next += 1;
+        let client = Pid::client(self.options.me.0, 0);
+        match cx.push(self.outside(), client, Message::Ask { token, request }) {
+            Ok(()) => {
+                self.askers.insert(token, asker);
+            }
+            Err(Busy) => asker.refuse(),
+        }
+    }
+
+    fn note(&mut self, body: NoteBody, asker: NoteAsker, cx: &mut PortContext<'_, KvRole>) {
+        let id = NoteId { node: self.options.me.0, number: self.token_next };
+        self.token_next += 1;
+        self.send_note(Note { id, body }, self.options.head, cx);
+        self.notes.insert(id, Waiting { body, asked: cx.now, asker });
+    }
+
+    fn send_note(&self, note: Note, to: NodeId, cx: &mut PortContext<'_, KvRole>) {
+        // A note that does not leave is lost like any other, and asked again.
+        let _ = cx.push(self.outside(), Pid::outside(to.0, 0), Message::Relay(note.to_bytes()));
+    }
+
+    /// Another port's question, or its answer to ours.
+    fn noted(&mut self, from: Pid, note: Note, cx: &mut PortContext<'_, KvRole>) {
+        let now = cx.now;
+        match note.body {
+            NoteBody::KeepAlive(lease) => {
+                let Some(expiry) = &mut self.expiry else { return }; // not the head, or not yet: it will ask again
+                let body = NoteBody::KeptAlive(expiry.renewed(lease, now));
+                self.send_note(Note { id: note.id, body }, from.node, cx);
+            }
+            NoteBody::Remaining(lease) => {
+                let Some(time) = self.lease_time(lease, now) else { return };
+                let body = NoteBody::RemainingIs(time.map(|time| (time.granted_s, time.remaining_s)));
+                self.send_note(Note { id: note.id, body }, from.node, cx);
+            }
+            NoteBody::KeptAlive(term) => {
+                if let Some(Waiting { asker: NoteAsker::KeepAlive(sender), .. }) = self.notes.remove(&note.id) {
+                    let _ = sender.send(Ok(term)); // whoever asked may have gone
+                }
+            }
+            NoteBody::RemainingIs(time) => {
+                if let Some(Waiting { asker: NoteAsker::Remaining(sender), .. }) = self.notes.remove(&note.id) {
+                    let time = time.map(|(granted_s, remaining_s)| LeaseTime { granted_s, remaining_s });
+                    let _ = sender.send(Ok(time)); // as above
+                }
+            }
+        }
+    }
+
+    /// The time of a lease, by the head; `None` when this node does not keep it.
+    fn lease_time(&self, lease: LeaseId, now: Instant) -> Option<Option<LeaseTime>> {
+        let expiry = self.expiry.as_ref()?;
+        let granted_s = self.views.borrow().lease(lease);
+        Some(granted_s.zip(expiry.remaining(lease, now)).map(|(granted_s, remaining)| LeaseTime {
+            granted_s,
+            remaining_s: i64::try_from(remaining.as_secs()).unwrap_or(i64::MAX),
+        }))
+    }
+
+    fn keep_alive(
+        &mut self,
+        lease: LeaseId,
+        sender: oneshot::Sender<Result<Option<i64>, Refusal>>,
+        cx: &mut PortContext<'_, KvRole>,
+    ) {
+        match &mut self.expiry {
+            Some(expiry) => drop(sender.send(Ok(expiry.renewed(lease, cx.now)))),
+            None if self.options.me == self.options.head => drop(sender.send(Err(Refusal::Busy))), // not joined yet
+            None => self.note(NoteBody::KeepAlive(lease), NoteAsker::KeepAlive(sender), cx),
+        }
+    }
+
+    fn remaining(
+        &mut self,
+        lease: LeaseId,
+        sender: oneshot::Sender<Result<Option<LeaseTime>, Refusal>>,
+        cx: &mut PortContext<'_, KvRole>,
+    ) {
+        match self.lease_time(lease, cx.now) {
+            Some(time) => {
+                let _ = sender.send(Ok(time)); // whoever asked may have gone
+            }
+            None if self.is_head() => {
+                let _ = sender.send(Err(Refusal::Busy)); // not joined yet
+            }
+            None => self.note(NoteBody::Remaining(lease), NoteAsker::Remaining(sender), cx),
+        }
+    }
+
+    fn tick(&mut self, cx: &mut PortContext<'_, KvRole>) {
+        let now = cx.now;
+        let due = self.expiry.as_mut().map(|expiry| expiry.due(now, EXPIRY_LOOKS_MAX)).unwrap_or_default();
+        for lease in due {
+            self.request(Asker::Port, Request::Command(Command::LeaseRevoke(lease)), cx);
+        }
+        self.notes.retain(|_, waiting| !waiting.asker.is_gone());
+        let mut again = Vec::new();
+        for (id, waiting) in &mut self.notes {
+            if now - waiting.asked >= NOTE_PATIENCE {
+                waiting.asked = now;
+                again.push(Note { id: *id, body: waiting.body });
+            }
+        }
+        for note in again {
+            self.send_note(note, self.options.head, cx);
+        }
+    }
+
+    /// Keeps the time of leases in step with the log: the head reads what was applied since it last looked.
+    fn mind_leases(&mut self, node: &Node<Kv>, now: Instant) {
+        let status = node.status();
+        if !self.is_head() || !status.joined {
+            return;
+        }
+        let view = node.machine().view();
+        let Some(expiry) = &mut self.expiry else {
+            self.expiry = Some(Expiry::began(view.leases(), now));
+            self.leases_seen = status.committed;
+            return;
+        };
+        for (index, entry) in node.applied_after(self.leases_seen) {
+            self.leases_seen = index;
+            match entry.command {
+                Command::LeaseGrant { id, .. } => {
+                    if let Some(term_s) = view.lease(id) {
+                        expiry.granted(id, term_s, now);
+                    }
+                }
+                Command::LeaseRevoke(id) if view.lease(id).is_none() => expiry.revoked(id),
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether to order the alarm now: the store has outgrown its quota, and this is the head.
+    fn wants_alarm(&mut self, node: &Node<Kv>) -> bool {
+        if !node.machine().is_over_quota() {
+            self.alarm_asked = false;
+            return false;
+        }
+        if !self.is_head() || self.alarm_asked {
+            return false;
+        }
+        self.alarm_asked = true;
+        node.machine().view().alarms().iter().all(|alarm| alarm.kind != AlarmKind::NoSpace)
+    }
+
+    fn status(&self, status: NodeStatus, configuration: u64) -> Status {
+        Status {
+            head: self.options.head.0.into(),
+            configuration,
+            log_index: status.last,
+            applied_index: status.committed,
+            serving: status.joined && status.linked && status.trouble.is_none(),
+        }
+    }
+
+    fn say_trouble(&mut self, status: NodeStatus) {
+        let trouble = status.trouble.map(|trouble| trouble.to_string());
+        if trouble != self.trouble {
+            match &trouble {
+                Some(what) => tracing::error!("this node does not serve: {what}"),
+                None => tracing::info!("the trouble is over"),
+            }
+            self.trouble = trouble;
+        }
+    }
+}
+
+impl Port<KvRole> for ChainPort {
+    type Ask = Ask;
+
+    fn ask(&mut self, ask: Ask, cx: &mut PortContext<'_, KvRole>) {
+        match ask {
+            Ask::Propose(command, sender) => {
+                // What shrinks the store or is small and rare goes on when the log is full, so that it can free itself.
+                if cx.is_overloaded() && !matches!(command, Command::Compact(_) | Command::AlarmLower(_)) {
+                    let _ = sender.send(Err(Refusal::LogFull)); // whoever asked may have gone
+                    return;
+                }
+                self.request(Asker::Propose(sender), Request::Command(command), cx);
+            }
+            Ask::Read(spans, sender) => self.request(Asker::Read(sender), Request::Query(Query(spans)), cx),
+            Ask::KeepAlive(lease, sender) => self.keep_alive(lease, sender, cx),
+            Ask::Remaining(lease, sender) => self.remaining(lease, sender, cx),
+            Ask::Status(sender) => {
+                if let Some(node) = cx.process(Pid::chain(self.options.me.0, 0)).and_then(Role::node) {
+                    let configuration = node.configuration().prefix_len();
+                    let _ = sender.send(self.status(node.status(), configuration)); // whoever asked may have gone
+                }
+            }
+            Ask::Tick => self.tick(cx),
+        }
+    }
+
+    fn tell(&mut self, from: Pid, _: Pid, message: KvMessage, cx: &mut PortContext<'_, KvRole>) {
+        match message {
+            Message::Answered { token, answer } => match (self.askers.remove(&token), answer) {
+                (Some(Asker::Propose(sender)), Reply::Done(answer)) => {
+                    let _ = sender.send(Ok(answer)); // whoever asked may have gone
+                }
+                (Some(Asker::Read(sender)), Reply::View(view)) => {
+                    let _ = sender.send(Ok(view)); // as above
+                }
+                _ => {} // the port's own, or asked by someone who got an answer before
+            },
+            Message::Busy { token } => {
+                if let Some(asker) = self.askers.remove(&token) {
+                    asker.refuse();
+                }
+            }
+            Message::Observed(Reply::View(view)) => {
+                self.views.send_replace(view);
+            }
+            Message::Relay(bytes) => match Note::from_bytes(bytes) {
+                Ok(note) => self.noted(from, note, cx),
+                Err(error) => tracing::warn!("a note from node {} was not understood: {error}", from.node.0),
+            },
+            _ => {} // said to a process
+        }
+    }
+
+    fn after_batch(&mut self, cx: &mut PortContext<'_, KvRole>) {
+        let Some(node) = cx.process(Pid::chain(self.options.me.0, 0)).and_then(Role::node) else { return };
+        self.mind_leases(node, cx.now);
+        self.say_trouble(node.status());
+        if self.wants_alarm(node) {
+            let alarm = Alarm { member: self.options.me.0.into(), kind: AlarmKind::NoSpace };
+            self.request(Asker::Port, Request::Command(Command::AlarmRaise(alarm)), cx);
+        }
+    }
+}

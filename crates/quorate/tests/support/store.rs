@@ -1,0 +1,104 @@
+//! A store of one node in memory, behind the same [`Keyspace`] handle that a chain has: a thread that owns a `Kv` and
+//! answers what gateways ask, in the order in which they ask it. Its leases end by the same `Expiry` as a chain's.
+
+use std::thread;
+use std::time::Duration;
+
+use quorate::keyspace::{Ask, Keyspace, LeaseTime, Status, View};
+use quorate_machines::kv::{Answer, Command, Done, Expiry, Kv, MemoryTable, Reply};
+use quorate_model::Machine;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+/// How many questions may wait.
+const ASKS_MAX: usize = 4_096;
+
+/// Starts a store; it ends when its last handle is dropped.
+pub fn start(patience: Duration) -> Keyspace {
+    let kv = Kv::<MemoryTable>::default();
+    let (asks, asked) = mpsc::channel(ASKS_MAX);
+    let (views, seen) = watch::channel::<View>(kv.view().clone());
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        runtime.block_on(Store { kv, views, index: 0 }.run(asked));
+    });
+    Keyspace::new(asks, seen, patience)
+}
+
+struct Store {
+    kv: Kv<MemoryTable>,
+    views: watch::Sender<View>,
+    index: u64,
+}
+
+impl Store {
+    async fn run(mut self, mut asked: mpsc::Receiver<Ask>) {
+        let started = Instant::now();
+        let now = || quorate_model::Instant(u64::try_from(started.elapsed().as_nanos()).expect("500 years fit"));
+        let mut expiry = Expiry::default();
+        let mut batch = Vec::new();
+        loop {
+            let due = expiry.next().map_or(IDLE, |at| at.since(now()));
+            match tokio::time::timeout(due, asked.recv_many(&mut batch, ASKS_MAX)).await {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(_) => {
+                    for lease in expiry.due(now(), ASKS_MAX) {
+                        self.apply(&Command::LeaseRevoke(lease), &mut expiry, now());
+                    }
+                }
+            }
+            let mut answers = Vec::new();
+            for ask in batch.drain(..) {
+                match ask {
+                    Ask::Propose(command, answer) => {
+                        answers.push((answer, self.apply(&command, &mut expiry, now())));
+                    }
+                    Ask::Read(_, answer) => {
+                        let _ = answer.send(Ok(self.kv.view().clone()));
+                    }
+                    Ask::KeepAlive(lease, answer) => {
+                        let _ = answer.send(Ok(expiry.renewed(lease, now())));
+                    }
+                    Ask::Remaining(lease, answer) => {
+                        let time = self.kv.view().lease(lease).zip(expiry.remaining(lease, now()));
+                        let time = time.map(|(granted_s, left)| LeaseTime {
+                            granted_s,
+                            remaining_s: i64::try_from(left.as_secs()).expect("terms are bounded"),
+                        });
+                        let _ = answer.send(Ok(time));
+                    }
+                    Ask::Tick => {}
+                    Ask::Status(answer) => {
+                        let _ = answer.send(Status {
+                            head: 1,
+                            configuration: 1,
+                            log_index: self.index,
+                            applied_index: self.index,
+                            serving: true,
+                        });
+                    }
+                }
+            }
+            // What is seen outside is seen by watchers first.
+            self.views.send_replace(self.kv.view().clone());
+            for (answer, done) in answers {
+                let _ = answer.send(Ok(done));
+            }
+        }
+    }
+
+    fn apply(&mut self, command: &Command, expiry: &mut Expiry, now: quorate_model::Instant) -> Answer {
+        self.index += 1;
+        let Reply::Done(answer) = self.kv.apply(self.index, command) else { unreachable!("a command is done") };
+        match (&answer.outcome, command) {
+            (Ok(Done::LeaseGranted(ttl_s)), Command::LeaseGrant { id, .. }) => expiry.granted(*id, *ttl_s, now),
+            (Ok(_), Command::LeaseRevoke(id)) => expiry.revoked(*id),
+            _ => {}
+        }
+        answer
+    }
+}
+
+/// How long to wait when no lease will end.
+const IDLE: Duration = Duration::from_secs(3600);
