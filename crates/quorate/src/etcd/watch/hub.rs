@@ -96,9 +96,7 @@ impl Hub {
     /// The board after it took the newest view that there is.
     fn fresh_board(&self) -> MutexGuard<'_, Board> {
         let mut board = self.board();
-        if self.keyspace.revision() > board.view.revision() {
-            board.take(self.keyspace.view());
-        }
+        board.take(self.keyspace.view());
         board
     }
 }
@@ -182,11 +180,11 @@ impl Board {
     /// Hands out what `view` has and the last one had not.
     fn take(&mut self, view: View) {
         let last = self.view.revision();
-        if view.revision() <= last {
+        if view.revision() < last {
             return;
         }
-        self.view = view.clone();
-        if self.current.is_empty() {
+        self.view = view.clone(); // of the same revision it may be more compacted
+        if view.revision() == last || self.current.is_empty() {
             return;
         }
         let Ok(changes) = view.changes(Revision(last.0 + 1)) else {
