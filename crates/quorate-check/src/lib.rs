@@ -41,6 +41,7 @@
 //! progress, and clocks (alarms and `now` by local clocks of different rates).
 
 pub mod cast;
+pub mod casts;
 pub mod explore;
 pub mod fingerprint;
 pub mod history;

@@ -1,0 +1,155 @@
+//! Instances of the chain: members, clients, people who append to lists and read them, and what must be true.
+
+use std::time::Duration;
+
+use quorate_model::{NodeId, Pid};
+use quorate_protocols::chain::{Client, ClientBounds, Configuration, Message, Node, NodeOptions, Request, Role};
+
+use super::{Append, ListSpec, Lists, Read};
+use crate::cast::{Call, Cast, Status, View};
+
+/// A chain's process over lists.
+pub type ListRole = Role<Lists>;
+type Said = Message<Lists>;
+
+/// What one person asks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wish {
+    /// Append the item to the key's list.
+    Append(u32, u32),
+    /// Read the key's list.
+    Read(u32),
+}
+
+/// An instance.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// How many members.
+    pub node_count: u32,
+    /// People: at which node, and what they ask, one after the other.
+    pub people: Vec<(u32, Vec<Wish>)>,
+    /// Whether the head gathers what waits.
+    pub batching: bool,
+    /// What to do to each member before it starts: tests break a rule here, to see it noticed.
+    pub alter: fn(Node<Lists>) -> Node<Lists>,
+}
+
+impl Shape {
+    /// Members as they ship, without batching.
+    #[must_use]
+    pub fn new(node_count: u32, people: Vec<(u32, Vec<Wish>)>) -> Self {
+        Self { node_count, people, batching: false, alter: |member| member }
+    }
+
+    /// The same, with every member altered.
+    #[must_use]
+    pub fn altered(self, alter: fn(Node<Lists>) -> Node<Lists>) -> Self {
+        Self { alter, ..self }
+    }
+
+    /// The same, with a head that gathers what waits.
+    #[must_use]
+    pub fn batching(self) -> Self {
+        Self { batching: true, ..self }
+    }
+}
+
+/// The cast of an instance.
+#[must_use]
+pub fn cast(shape: &Shape) -> Cast<ListRole> {
+    let members: Vec<_> = (1..=shape.node_count).map(NodeId).collect();
+    let mut cast = Cast::new();
+    for &node in &members {
+        cast = cast.process(Pid::chain(node.0, 0), Role::Node(Box::new(member(shape, node, &members))));
+        let pid = Pid::client(node.0, 0);
+        cast = if shape.people.iter().any(|(at, _)| *at == node.0) {
+            cast.process(pid, Role::Client(Client::new(1, ClientBounds::default())))
+        } else {
+            cast.absent(pid)
+        };
+    }
+    for (at, (node, wishes)) in (0..).zip(&shape.people) {
+        let asks = (1..).zip(wishes).map(|(token, wish)| Message::Ask { token, request: request(*wish) });
+        cast = cast.asks(Pid::outside(*node, at), Pid::client(*node, 0), asks.collect::<Vec<_>>());
+    }
+    claims(cast.answers(answers), shape.node_count)
+}
+
+fn member(shape: &Shape, node: NodeId, members: &[NodeId]) -> Node<Lists> {
+    let options = NodeOptions { batching: shape.batching, retry_after: Duration::from_millis(50), ..Default::default() };
+    (shape.alter)(Node::new(node, Configuration::new(1, members.to_vec()), options, Lists::default()))
+}
+
+fn request(wish: Wish) -> Request<Append, Read> {
+    match wish {
+        Wish::Append(key, item) => Request::Command(Append { key, item }),
+        Wish::Read(key) => Request::Query(Read { key }),
+    }
+}
+
+fn answers(ask: &Said, said: &Said) -> bool {
+    match (ask, said) {
+        (Message::Ask { token, .. }, Message::Answered { token: answered, .. } | Message::Busy { token: answered }) => {
+            token == answered
+        }
+        _ => false,
+    }
+}
+
+fn claims(cast: Cast<ListRole>, node_count: u32) -> Cast<ListRole> {
+    cast.always("members never differ at an index", move |view| logs_agree(view, node_count))
+        .always("what is committed is on every disk", move |view| commits_are_durable(view, node_count))
+        .sometimes("everything is answered", |view| view.all_answered())
+        .sometimes("a read sees an append", |view| {
+            view.asked().any(|asked| {
+                let read = matches!(asked.ask, Message::Ask { request: Request::Query(_), .. });
+                read && matches!(asked.status, Status::Answered(Message::Answered { answer, .. }) if !answer.is_empty())
+            })
+        })
+        .linearizable_by_key("the lists are linearizable", ListSpec, |ask, answer| {
+            let Message::Ask { request, .. } = ask else { return None };
+            let op = match request {
+                Request::Command(append) => (append.key, Some(append.item)),
+                Request::Query(read) => (read.key, None),
+            };
+            match answer {
+                Some(Message::Busy { .. }) => None,
+                Some(Message::Answered { answer, .. }) => Some(Call { op, ret: Some(answer.clone()) }),
+                _ => Some(Call { op, ret: None }),
+            }
+        })
+}
+
+/// What every member holds at an index, live or on disk, is the same.
+fn logs_agree(view: &View<'_, ListRole>, node_count: u32) -> bool {
+    let nodes: Vec<_> = members(view, node_count).flat_map(|(live, durable)| [live, Some(durable)]).flatten().collect();
+    nodes.iter().enumerate().all(|(at, one)| {
+        nodes[..at].iter().all(|other| {
+            one.entries().all(|(index, entry)| {
+                other.entries().find(|(other, _)| *other == index).is_none_or(|(_, other)| other.operation == entry.operation)
+            })
+        })
+    })
+}
+
+/// Whatever any member takes for committed is in the log on every member's disk.
+fn commits_are_durable(view: &View<'_, ListRole>, node_count: u32) -> bool {
+    let nodes: Vec<_> = members(view, node_count).collect();
+    let committed = nodes.iter().filter_map(|(live, _)| Some((*live)?.status().committed)).max().unwrap_or(0);
+    // A commit is acted on only when the outbox lets it out, so a member's own unsynced records do not count against it.
+    let settled = |node: u32| view.unsynced_count(Pid::chain(node, 0)) == 0;
+    (1..=node_count).zip(&nodes).filter(|(node, (_, durable))| settled(*node) && durable.status().boot > 0).all(
+        |(_, (_, durable))| durable.status().last >= committed,
+    )
+}
+
+fn members<'a>(
+    view: &View<'a, ListRole>,
+    node_count: u32,
+) -> impl Iterator<Item = (Option<&'a Node<Lists>>, &'a Node<Lists>)> {
+    (1..=node_count).map(|node| {
+        let pid = Pid::chain(node, 0);
+        let durable = view.durable(pid).node().expect("a chain pid is a member's");
+        (view.process(pid).and_then(Role::node), durable)
+    })
+}

@@ -1,0 +1,6 @@
+//! The casts of our protocols: instances that the tests, `quorate check` and `quorate simulate` share.
+
+pub mod chain;
+mod lists;
+
+pub use lists::{Append, ListSpec, Lists, Read};
