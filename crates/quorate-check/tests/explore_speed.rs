@@ -10,6 +10,6 @@ use support::abd::{Message, Role, cast};
 fn abd_with_one_writer_and_a_reader_that_reads_twice() {
     for threads in [1, 2] {
         let cast = cast(3, Role::storage, Role::client, [vec![Message::Write(7)], vec![Message::Read, Message::Read]]);
-        println!("{threads} threads: {}", Explorer::new(&cast).threads(threads).states_max(3_000_000).run());
+        println!("{threads} threads: {}", Explorer::new(&cast).threads(threads).states_max(1_000_000).run());
     }
 }

@@ -16,6 +16,7 @@
 
 mod cost;
 mod graph;
+mod local;
 mod moves;
 mod replay;
 mod search;

@@ -3,14 +3,16 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Debug;
 
+use quorate_model::Pid;
 use quorate_model::trace::{Step, Trace, What};
-use quorate_model::{Pid, Process};
 
 use super::Explorable;
 use super::graph::Visited;
-use super::moves::{Happening, Recorder, Scripted, Silent, Stepper};
+use super::local::{Known, Left, Outcome};
+use super::moves::{Change, Move, Stepper};
+use super::state::State;
 
-/// The trace to state `number`. `initial_numbers` are those of the initial states, in the order of the stepper.
+/// The trace to state `number`. `initial_numbers` are those of the initial states, in the order in which they are made.
 pub(super) fn trace<P: Explorable>(
     stepper: &Stepper<'_, P>,
     visited: &Visited,
@@ -19,35 +21,47 @@ pub(super) fn trace<P: Explorable>(
 ) -> Trace {
     let (first, path) = visited.path(number);
     let first = initial_numbers.iter().position(|it| *it == first).expect("a path begins in an initial state");
-    let mut writer = Writer::default();
-    let mut state = stepper.initial(&mut writer, Some(first)).pop().expect("there is an initial state");
+    let mut known = Known::new();
+    let (mut state, mut writer) = start(stepper, &mut known, first);
     let mut moves = Vec::new();
     for wanted in path {
         stepper.moves(&state, &mut moves);
-        let mut ordinal = 0;
-        'found: for &made in &moves {
-            let mut chance = Scripted::default();
-            loop {
+        let (mut ordinal, mut next) = (0, None);
+        for &made in &moves {
+            stepper.changes(&state, made, &mut known, |change| {
                 if ordinal == wanted {
-                    // Walked before, so each choice is made as the script stands now: once to find it, once to write.
-                    state = stepper.apply(&state, made, &mut chance, &mut writer);
-                    break 'found;
+                    writer.write(stepper, &state, &change);
+                    next = Some(stepper.apply(&state, change));
                 }
-                let _ = stepper.apply(&state, made, &mut chance, &mut Silent); // only to learn how it can choose
                 ordinal += 1;
-                if !chance.advance() {
-                    break;
-                }
-            }
+            });
         }
+        state = next.expect("a move that was made can be made again");
     }
     writer.trace
 }
 
+/// Initial state number `wanted`, and how it came to be.
+fn start<P: Explorable>(stepper: &Stepper<'_, P>, known: &mut Known<P>, wanted: usize) -> (State<P>, Writer) {
+    let mut states: Vec<_> = stepper.unstarted().into_iter().map(|state| (state, Writer::default())).collect();
+    for actor in 0..stepper.cast.seats.len() {
+        let mut started = Vec::new();
+        for (state, writer) in &states {
+            stepper.changes(state, Move::Start { actor }, known, |change| {
+                let mut writer = writer.clone();
+                writer.write(stepper, state, &change);
+                started.push((stepper.apply(state, change), writer));
+            });
+        }
+        states = started;
+    }
+    states.swap_remove(wanted)
+}
+
 /// Writes what happens as a trace. Equal messages on their way are told apart by age: the oldest arrives first.
-#[derive(Default)]
-pub(super) struct Writer {
-    pub trace: Trace,
+#[derive(Clone, Default)]
+struct Writer {
+    trace: Trace,
     on_their_way: HashMap<u128, VecDeque<u64>>,
     next_id: u64,
 }
@@ -65,55 +79,86 @@ impl Writer {
     }
 }
 
-impl<P: Process> Recorder<P> for Writer {
-    fn reset(&mut self) {
-        *self = Self::default();
-    }
-
-    fn hear(&mut self, happening: Happening<'_, P>) {
-        match happening {
-            Happening::Start { at } => self.push(at, What::Start),
-            Happening::Send { from, to, message, print, gone } => {
-                let id = self.send(from, to, message);
-                if gone {
-                    self.push(to, What::Lose { id });
-                } else {
-                    self.on_their_way.entry(print).or_default().push_back(id);
-                }
+impl Writer {
+    fn write<P: Explorable>(&mut self, stepper: &Stepper<'_, P>, state: &State<P>, change: &Change<'_, P>) {
+        match change.made {
+            Move::Deliver { flight, keep } => self.arrive(stepper, state, flight, keep),
+            Move::Lose { flight } => {
+                let lost = &state.network[flight];
+                let id = self.oldest(lost.print, false);
+                self.push(stepper.pid(lost.to.into()), What::Lose { id });
             }
-            Happening::Receive { from, to, message, print, keep, down } => {
-                let ids = self.on_their_way.get_mut(&print).expect("what arrives was sent");
-                let id = if keep { ids.front().copied() } else { ids.pop_front() }.expect("what arrives was sent");
-                if down {
-                    self.push(to, What::Lose { id });
-                } else {
-                    self.push(to, What::Receive { id, from, label: format!("{message:?}") });
-                }
+            Move::Ask { asker, index, .. } => {
+                let who = &stepper.cast.askers[asker];
+                let ask = &who.asks[index];
+                let id = self.send(who.pid, who.to, ask);
+                self.push(who.to, What::Receive { id, from: who.pid, label: format!("{ask:?}") });
             }
-            Happening::Lose { to, print } => {
-                let ids = self.on_their_way.get_mut(&print).expect("what is lost was sent");
-                let id = ids.pop_front().expect("what is lost was sent");
-                self.push(to, What::Lose { id });
+            Move::Ring { actor, timer } => {
+                self.push(stepper.pid(actor), What::Alarm { label: format!("{timer:?}") });
             }
-            Happening::Ring { at, timer } => self.push(at, What::Alarm { label: format!("{timer:?}") }),
-            Happening::Sync { at, count } => self.push(at, What::Sync { count }),
-            Happening::Crash { at, kept } => self.push(at, What::Crash { kept }),
-            Happening::Ask { asker, to, ask } => {
-                let id = self.send(asker, to, ask);
-                self.push(to, What::Receive { id, from: asker, label: format!("{ask:?}") });
-            }
-            Happening::Answer { from, asker, answer, late } => {
-                let id = self.send(from, asker, answer);
-                self.push(asker, What::Receive { id, from, label: format!("{answer:?}") });
-                if late {
-                    self.push(asker, What::Note { label: "came late".to_owned() });
-                }
-            }
-            Happening::Tick { readings } => {
-                for (at, reading) in readings {
-                    self.push(at, What::Note { label: format!("clock {:?}", reading.since(Default::default())) });
+            Move::Crash { actor, kept } => self.push(stepper.pid(actor), What::Crash { kept }),
+            Move::Start { actor } => self.push(stepper.pid(actor), What::Start),
+            Move::Sync { .. } => {} // written with its outcome
+            Move::Tick => {
+                let mut after = state.clone();
+                after.tick_count += 1;
+                for actor in 0..after.actors.len() {
+                    let reading = stepper.now(&after, actor).since(Default::default());
+                    self.push(stepper.pid(actor), What::Note { label: format!("clock {reading:?}") });
                 }
             }
         }
+        if let Some((actor, outcome)) = change.outcome {
+            self.leave(stepper, stepper.pid(actor), outcome, change.void);
+        }
+    }
+
+    fn arrive<P: Explorable>(&mut self, stepper: &Stepper<'_, P>, state: &State<P>, flight: usize, keep: bool) {
+        let flight = &state.network[flight];
+        let (from, to) = (stepper.pid(flight.from.into()), stepper.pid(flight.to.into()));
+        let id = self.oldest(flight.print, keep);
+        if state.actors[usize::from(flight.to)].live.is_some() {
+            self.push(to, What::Receive { id, from, label: format!("{:?}", flight.message) });
+        } else {
+            self.push(to, What::Lose { id });
+        }
+    }
+
+    fn leave<P: Explorable>(&mut self, stepper: &Stepper<'_, P>, from: Pid, outcome: &Outcome<P>, void: u64) {
+        if outcome.synced_count > 0 {
+            self.push(from, What::Sync { count: outcome.synced_count });
+        }
+        for (at, left) in outcome.outputs.iter().enumerate() {
+            let void = void & (1 << at) != 0;
+            match left {
+                Left::Message(flight) => {
+                    let to = stepper.pid(flight.to.into());
+                    let id = self.send(from, to, &flight.message);
+                    if void {
+                        self.push(to, What::Lose { id });
+                    } else {
+                        self.on_their_way.entry(flight.print).or_default().push_back(id);
+                    }
+                }
+                Left::Answer { asker, answer, .. } => {
+                    let asker = stepper.cast.askers[*asker].pid;
+                    let id = self.send(from, asker, answer);
+                    self.push(asker, What::Receive { id, from, label: format!("{answer:?}") });
+                    if void {
+                        self.push(asker, What::Note { label: "came late".to_owned() });
+                    }
+                }
+                Left::Gone { to, message } => {
+                    let id = self.send(from, *to, message);
+                    self.push(*to, What::Lose { id });
+                }
+            }
+        }
+    }
+
+    fn oldest(&mut self, print: u128, keep: bool) -> u64 {
+        let ids = self.on_their_way.get_mut(&print).expect("what arrives was sent");
+        if keep { ids.front().copied() } else { ids.pop_front() }.expect("what arrives was sent")
     }
 }

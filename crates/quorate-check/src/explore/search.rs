@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use hashbrown::{HashMap, HashSet};
 
 use super::graph::{Visited, first_lost};
-use super::moves::{Move, Scripted, Silent, Stepper};
+use super::local::Known;
+use super::moves::{Move, Stepper};
 use super::state::{State, history_of};
 use super::{Explorable, Exploration, Explorer, Progress, Verdict, replay};
 use crate::cast::{Cast, Claim};
@@ -42,7 +43,8 @@ struct Expanded<P: Explorable> {
 }
 
 /// What a thread keeps from block to block.
-struct Worker {
+struct Worker<P: Explorable> {
+    known: Known<P>,
     /// Prints of histories that were found good.
     histories: HashSet<u128, PlainHash>,
     /// Prints of durable states that compact well.
@@ -56,20 +58,20 @@ pub(super) fn run<P: Explorable>(mut explorer: Explorer<'_, P>) -> Exploration {
     let mut progress = explorer.progress.take();
     let mut told = begun;
     let keeps_edges = cast.properties.iter().any(|property| matches!(property.claim, Claim::Possible(_)));
-    let mut workers: Vec<Worker> = (0..explorer.threads)
-        .map(|_| Worker { histories: HashSet::default(), compacted: HashSet::default() })
+    let mut workers: Vec<Worker<P>> = (0..explorer.threads)
+        .map(|_| Worker { known: Known::new(), histories: HashSet::default(), compacted: HashSet::default() })
         .collect();
 
     let mut visited = Visited::new();
     let mut waiting: VecDeque<Waiting<P>> = VecDeque::new();
     let mut initial_numbers = Vec::new();
-    for state in stepper.initial(&mut Silent, None) {
-        let print = state.print();
-        if visited.find(print).is_none() {
-            let number = visited.add(print, None, 0);
+    for state in initial_states(&stepper, &mut workers[0].known) {
+        let number = visited.find(state.print).unwrap_or_else(|| {
+            let number = visited.add(state.print, None, 0);
             waiting.push_back(Waiting { number, depth: 0, state });
-        }
-        initial_numbers.push(visited.find(print).expect("it was just added, or was there"));
+            number
+        });
+        initial_numbers.push(number);
     }
 
     let (mut transitions, mut depth) = (0_u64, 0_u32);
@@ -152,12 +154,25 @@ pub(super) fn run<P: Explorable>(mut explorer: Explorer<'_, P>) -> Exploration {
     finish(Verdict::Holds { states: visited.len() as u64, transitions, depth }, &visited, None)
 }
 
+/// All processes have started, in their order, in each way to choose.
+pub(super) fn initial_states<P: Explorable>(stepper: &Stepper<'_, P>, known: &mut Known<P>) -> Vec<State<P>> {
+    let mut states = stepper.unstarted();
+    for actor in 0..stepper.cast.seats.len() {
+        let mut started = Vec::new();
+        for state in &states {
+            stepper.changes(state, Move::Start { actor }, known, |change| started.push(stepper.apply(state, change)));
+        }
+        states = started;
+    }
+    states
+}
+
 fn expand_block<P: Explorable>(
     stepper: &Stepper<'_, P>,
     cast: &Cast<P>,
     visited: &Visited,
     block: &[Waiting<P>],
-    workers: &mut [Worker],
+    workers: &mut [Worker<P>],
 ) -> Vec<Expanded<P>> {
     let parts: Vec<Range<usize>> =
         (0..workers.len()).map(|at| block.len() * at / workers.len()..block.len() * (at + 1) / workers.len()).collect();
@@ -186,7 +201,7 @@ fn expand<P: Explorable>(
     cast: &Cast<P>,
     visited: &Visited,
     block: &[Waiting<P>],
-    worker: &mut Worker,
+    worker: &mut Worker<P>,
 ) -> Expanded<P> {
     let mut expanded = Expanded {
         found: Vec::with_capacity(block.len() * 4),
@@ -206,18 +221,14 @@ fn expand<P: Explorable>(
             return expanded;
         }
         for &made in &moves {
-            let mut chance = Scripted::default();
-            loop {
-                let next = stepper.apply(&waiting.state, made, &mut chance, &mut Silent);
-                let print = next.print();
+            stepper.changes(&waiting.state, made, &mut worker.known, |change| {
+                let print = change.print;
                 let is_new = visited.find(print).is_none() && here.insert(print, ()).is_none();
                 let ordinal = (expanded.found.len() - before) as u32;
-                expanded.found.push((waiting.number, ordinal, print, is_new.then_some(next)));
+                let next = is_new.then(|| stepper.apply(&waiting.state, change));
+                expanded.found.push((waiting.number, ordinal, print, next));
                 expanded.depth.push(waiting.depth);
-                if !chance.advance() {
-                    break;
-                }
-            }
+            });
         }
     }
     expanded
@@ -229,7 +240,7 @@ fn claims<P: Explorable>(
     cast: &Cast<P>,
     waiting: &Waiting<P>,
     at_rest: bool,
-    worker: &mut Worker,
+    worker: &mut Worker<P>,
     expanded: &mut Expanded<P>,
 ) -> Option<usize> {
     let state = &waiting.state;

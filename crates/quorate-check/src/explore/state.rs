@@ -1,8 +1,9 @@
 //! One state of a whole cast, made to be copied and compared often.
 //!
 //! Processes, messages and the history are shared between states and carry their fingerprints; a step replaces those
-//! that it changed. The network is a multiset, so its fingerprint is a sum. What is asked and answered is kept as an
-//! order alone: for each operation, which others were answered before it was asked.
+//! that it changed. The fingerprint of a state is the sum of those of its parts (the network is a multiset, and the print
+//! of a process covers its place), so that the print after a step follows from the print before it. What is asked and
+//! answered is kept as an order alone: for each operation, which others were answered before it was asked.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -32,12 +33,15 @@ pub(super) struct Actor<P: Process> {
     /// The fold of what is durable.
     pub durable: Arc<P>,
     pub durable_print: u128,
+    pub unsynced_count: usize,
     pub print: u128,
 }
 
 impl<P: Explorable> Actor<P> {
-    pub fn reprint(&mut self) {
-        let mut hasher = Fingerprinter::seeded(1);
+    /// Brings up to date what follows from the rest. `index` is its place in the cast.
+    pub fn reprint(&mut self, index: usize) {
+        self.unsynced_count = self.outbox.unsynced().count();
+        let mut hasher = Fingerprinter::seeded(index as u64);
         self.live.hash(&mut hasher);
         self.outbox.hash(&mut hasher);
         self.alarms.hash(&mut hasher);
@@ -54,6 +58,7 @@ impl<P: Explorable> Clone for Actor<P> {
             alarms: self.alarms.clone(),
             durable: Arc::clone(&self.durable),
             durable_print: self.durable_print,
+            unsynced_count: self.unsynced_count,
             print: self.print,
         }
     }
@@ -152,13 +157,13 @@ pub(super) struct Spent {
 pub(super) struct State<P: Process> {
     pub actors: Vec<Arc<Actor<P>>>,
     pub network: Vec<Flight<P>>,
-    pub network_print: u128,
     pub script: Arc<Script<P::Message>>,
     pub spent: Spent,
     /// How often the tick of real time went by. Stands still where clocks are not explored.
     pub tick_count: u32,
     /// Which clock rates the processes have: a number in the base of the count of rates.
     pub rates: u32,
+    pub print: u128,
 }
 
 impl<P: Process> Clone for State<P> {
@@ -170,41 +175,26 @@ impl<P: Process> Clone for State<P> {
     }
 }
 
-impl<P: Explorable> State<P> {
-    pub fn print(&self) -> u128 {
-        let mut hasher = Fingerprinter::seeded(3);
-        for actor in &self.actors {
-            hasher.write_u128(actor.print);
-        }
-        hasher.write_u128(self.network_print);
-        hasher.write_u128(self.script.print);
-        let Spent { losses, copies, crashes, alarms } = self.spent;
-        hasher.write_u64(
-            u64::from(losses) << 48 | u64::from(copies) << 32 | u64::from(crashes) << 16 | u64::from(alarms),
-        );
-        hasher.write_u64(u64::from(self.tick_count) << 32 | u64::from(self.rates));
-        hasher.print()
+impl<P: Process> State<P> {
+    pub fn new(actors: Vec<Arc<Actor<P>>>, script: Script<P::Message>, rates: u32) -> Self {
+        let parts = actors.iter().fold(script.print, |sum, actor| sum.wrapping_add(actor.print));
+        let (spent, tick_count) = (Spent::default(), 0);
+        // The rates stay as they are, so any number that tells them apart will do.
+        let print = parts.wrapping_add(u128::from(rates) << 64);
+        Self { actors, network: Vec::new(), script: Arc::new(script), spent, tick_count, rates, print }
     }
 
-    /// Adds a message, unless as many equal ones are on their way as the bound allows. Whether it was added.
-    pub fn launch(&mut self, flight: Flight<P>, same_max: u16) -> bool {
-        if let Some(same) = self.network.iter_mut().find(|same| same.print == flight.print) {
-            if same.copies >= same_max {
-                return false;
-            }
-            same.copies += 1;
-            self.network_print = self.network_print.wrapping_add(flight.print);
-        } else {
-            self.network_print = self.network_print.wrapping_add(flight.print);
-            self.network.push(flight);
+    /// Adds a message.
+    pub fn launch(&mut self, flight: Flight<P>) {
+        match self.network.iter_mut().find(|same| same.print == flight.print) {
+            Some(same) => same.copies += 1,
+            None => self.network.push(flight),
         }
-        true
     }
 
     /// Takes one copy of flight number `index` out of the network.
     pub fn land(&mut self, index: usize) {
         let flight = &mut self.network[index];
-        self.network_print = self.network_print.wrapping_sub(flight.print);
         flight.copies -= 1;
         if flight.copies == 0 {
             self.network.remove(index);
@@ -236,7 +226,7 @@ impl<P: Process> Stage<P> for OnStage<'_, P> {
     }
 
     fn unsynced_count(&self, index: usize) -> usize {
-        self.state.actors[index].outbox.unsynced().count()
+        self.state.actors[index].unsynced_count
     }
 
     fn flight(&self, index: usize) -> Option<InFlight<'_, P::Message>> {
