@@ -22,6 +22,7 @@ mod compact;
 pub mod expiry;
 mod hash;
 mod intervals;
+mod keys;
 mod layout;
 pub mod lease;
 pub mod lock;
@@ -35,6 +36,7 @@ mod span;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod txn;
 mod view;
 pub mod watch;
