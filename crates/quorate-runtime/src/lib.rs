@@ -6,4 +6,5 @@ pub mod flight;
 pub mod host;
 pub mod metrics;
 pub mod net;
+pub mod store;
 pub mod wal;

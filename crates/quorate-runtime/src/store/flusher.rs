@@ -1,0 +1,224 @@
+//! The thread that writes checkpoints to the engine, so that no one waits for the disk.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use fjall::{Database, Keyspace, Snapshot};
+use imbl::OrdMap;
+use quorate_model::codec::Wire;
+
+use super::merge::{Change, Merge};
+use super::{ENTRY_PREFIX, MARKER_KEY};
+
+/// What was changed up to a checkpoint since the one before.
+pub(super) struct Layer {
+    /// Counts the checkpoints of a table, from 1.
+    pub(super) number: u64,
+    pub(super) changes: OrdMap<Bytes, Option<Bytes>>,
+    pub(super) index: u64,
+    pub(super) beside: Bytes,
+}
+
+/// A table from the side of the engine: how far its checkpoints are.
+pub(super) struct Lineage {
+    pub(super) keyspace: Keyspace,
+    /// The number of the last checkpoint that was begun.
+    pub(super) begun: AtomicU64,
+    /// The number of the last checkpoint that is durable.
+    flushed: AtomicU64,
+    published: Mutex<Published>,
+}
+
+/// What is durable.
+#[derive(Clone)]
+pub(super) struct Published {
+    /// The number of the last checkpoint in it.
+    pub(super) number: u64,
+    /// The engine with that checkpoint and nothing after.
+    pub(super) base: Snapshot,
+    /// The index of that checkpoint; nothing before the first.
+    pub(super) index: Option<u64>,
+}
+
+impl Lineage {
+    pub(super) fn new(keyspace: Keyspace, base: Snapshot, index: Option<u64>) -> Self {
+        let published = Published { number: 0, base, index };
+        Self {
+            keyspace,
+            begun: AtomicU64::new(0),
+            flushed: AtomicU64::new(0),
+            published: Mutex::new(published),
+        }
+    }
+
+    /// The number of the last durable checkpoint. Cheap.
+    pub(super) fn flushed(&self) -> u64 {
+        self.flushed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn published(&self) -> Published {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The thread and what waits for it.
+pub(super) struct Flusher {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    database: Database,
+    folder: Arc<str>,
+    state: Mutex<State>,
+    wake: Condvar,
+    failed: OnceLock<String>,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<(Arc<Lineage>, Arc<Layer>)>,
+    /// Layers that a table let go. Freeing a large one takes milliseconds, so it is done here.
+    garbage: Vec<Arc<Layer>>,
+    is_closing: bool,
+}
+
+impl Flusher {
+    pub(super) fn start(database: Database, folder: Arc<str>) -> Self {
+        let shared = Arc::new(Shared {
+            database,
+            folder,
+            state: Mutex::default(),
+            wake: Condvar::new(),
+            failed: OnceLock::new(),
+        });
+        let for_thread = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("store-flush".to_owned())
+            .spawn(move || for_thread.run())
+            .inspect_err(|error| {
+                shared.failed.get_or_init(|| format!("cannot start the store's thread: {error}"));
+            })
+            .ok();
+        Self { shared, thread }
+    }
+
+    /// Queues a checkpoint.
+    pub(super) fn flush(&self, lineage: Arc<Lineage>, layer: Arc<Layer>) {
+        self.shared.state().waiting.push_back((lineage, layer));
+        self.shared.wake.notify_one();
+    }
+
+    /// Frees layers elsewhere.
+    pub(super) fn let_go(&self, layers: impl IntoIterator<Item = Arc<Layer>>) {
+        self.shared.state().garbage.extend(layers);
+        self.shared.wake.notify_one();
+    }
+
+    /// Why nothing is flushed any more, if so.
+    pub(super) fn failed(&self) -> Option<&str> {
+        self.shared.failed.get().map(String::as_str)
+    }
+
+    pub(super) fn folder(&self) -> &str {
+        &self.shared.folder
+    }
+}
+
+impl Drop for Flusher {
+    fn drop(&mut self) {
+        self.shared.state().is_closing = true;
+        self.shared.wake.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // If it panicked it has said so; nobody is left who could be told.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // The state is whole after each statement, so a panic elsewhere leaves nothing half done in it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self) {
+        loop {
+            let mut state = self.state();
+            while state.waiting.is_empty() && state.garbage.is_empty() && !state.is_closing {
+                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            let garbage = std::mem::take(&mut state.garbage);
+            let Some((lineage, layers)) = take_one_table(&mut state.waiting) else {
+                if state.is_closing {
+                    return;
+                }
+                drop(state);
+                drop(garbage);
+                continue;
+            };
+            drop(state);
+            drop(garbage);
+            if self.failed.get().is_some() {
+                continue; // what failed once is not tried again: the node must end
+            }
+            if let Err(error) = self.flush(&lineage, &layers) {
+                tracing::error!(folder = &*self.folder, %error, "a checkpoint failed");
+                self.failed.get_or_init(|| error.to_string());
+            }
+        }
+    }
+
+    /// Writes `layers`, oldest first, as one sorted run with one marker.
+    fn flush(&self, lineage: &Lineage, layers: &[Arc<Layer>]) -> Result<(), fjall::Error> {
+        let newest = layers.last().expect("there is a layer to flush");
+        let mut run = lineage.keyspace.start_ingestion()?;
+        run.write(MARKER_KEY, (newest.index, newest.beside.clone()).to_bytes())?;
+        let sources = layers.iter().rev().map(|layer| {
+            let changes = layer.changes.iter().map(|(key, value)| (key.clone(), value.clone()));
+            Box::new(changes) as Box<dyn DoubleEndedIterator<Item = Change>>
+        });
+        let mut merge = Merge::new(sources);
+        while let Some((key, value)) = merge.next_change() {
+            let key = entry_key(&key);
+            match value {
+                Some(value) => run.write(key, value)?,
+                None => run.write_tombstone(key)?,
+            }
+        }
+        run.finish()?;
+        let base = self.database.snapshot();
+        let published = Published { number: newest.number, base, index: Some(newest.index) };
+        *lineage.published.lock().unwrap_or_else(PoisonError::into_inner) = published;
+        // Release: whoever sees the number sees what was published before.
+        lineage.flushed.store(newest.number, Ordering::Release);
+        Ok(())
+    }
+}
+
+/// All that waits for the table whose turn it is.
+fn take_one_table(
+    waiting: &mut VecDeque<(Arc<Lineage>, Arc<Layer>)>,
+) -> Option<(Arc<Lineage>, Vec<Arc<Layer>>)> {
+    let lineage = Arc::clone(&waiting.front()?.0);
+    let mut layers = Vec::new();
+    waiting.retain(|(owner, layer)| {
+        let is_its = Arc::ptr_eq(owner, &lineage);
+        if is_its {
+            layers.push(Arc::clone(layer));
+        }
+        !is_its
+    });
+    Some((lineage, layers))
+}
+
+/// The engine's key for a key of a table.
+pub(super) fn entry_key(key: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(key.len() + 1);
+    out.push(ENTRY_PREFIX);
+    out.extend_from_slice(key);
+    Bytes::from(out)
+}
