@@ -46,7 +46,9 @@ pub mod explore;
 pub mod fingerprint;
 pub mod history;
 pub mod linearizable;
+pub mod simulate;
 
 pub use cast::{Call, Cast, Status, View};
 pub use explore::{Alarms, Clocks, Exploration, Explorer, Faults, cost, explore};
 pub use history::{History, Operation};
+pub use simulate::{Draw, Seeds, simulate};

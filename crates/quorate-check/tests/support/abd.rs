@@ -13,8 +13,8 @@
 
 use quorate_model::{Context, DecodeError, Event, Pid, Process, Reader, Wire};
 
-/// The counter first, then the writer.
-pub type Version = (u64, u32);
+/// The counter first; then what no other write has: the writer's round, and the writer.
+pub type Version = (u64, u64);
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Message {
@@ -96,6 +96,11 @@ impl Role {
         Self::Client(Client { storages, writes_back: false, patient: false, round: 0, phase: Phase::Idle })
     }
 
+    pub fn hasty_patient_client(storages: &[Pid]) -> Self {
+        let storages = storages.to_vec();
+        Self::Client(Client { storages, writes_back: false, patient: true, round: 0, phase: Phase::Idle })
+    }
+
     pub fn patient_client(storages: &[Pid]) -> Self {
         let storages = storages.to_vec();
         Self::Client(Client { storages, writes_back: true, patient: true, round: 0, phase: Phase::Idle })
@@ -174,6 +179,8 @@ impl Client {
 
     fn on(&mut self, event: Event<Role>, cx: &mut Context<'_, Role>) {
         match (&mut self.phase, event) {
+            // The chip clock never goes back, so no round of an earlier life comes again, nor a version made in it.
+            (_, Event::Start) => self.round = cx.now.0,
             (Phase::Idle, Event::Message { from, message: message @ (Message::Read | Message::Write(_)) }) => {
                 let write = if let Message::Write(value) = message { Some(value) } else { None };
                 self.round += 1;
@@ -196,10 +203,17 @@ impl Client {
                 match *write {
                     None if !self.writes_back => {
                         self.phase = Phase::Idle;
+                        cx.stop(());
                         cx.send(asker, Message::Value(held));
                     }
                     None => self.tell(asker, Message::Value(held), highest, held, cx),
-                    Some(value) => self.tell(asker, Message::Written, (highest.0 + 1, cx.me.node.0), value, cx),
+                    Some(value) => self.tell(
+                        asker,
+                        Message::Written,
+                        (highest.0 + 1, self.round << 8 | u64::from(cx.me.node.0)),
+                        value,
+                        cx,
+                    ),
                 }
             }
             (Phase::Telling { asker, answer, heard, .. }, Event::Message { from, message: Message::Ack { round } })

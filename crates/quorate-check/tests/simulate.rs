@@ -1,0 +1,83 @@
+//! The simulator on protocols that are known.
+
+mod support;
+
+use quorate_check::simulate::{Draw, Report, Seeds, run_seed, simulate};
+use quorate_check::{Cast, Status};
+use quorate_model::Pid;
+use support::abd::{self, Message, Phase, Role};
+use support::counter::{self, Counter};
+
+fn abd_cast(draw: &mut Draw, storage: fn() -> Role, client: fn(&[Pid]) -> Role) -> Cast<Role> {
+    let mut next = 0;
+    let scripts: Vec<Vec<Message>> = (0..3)
+        .map(|_| {
+            let ask = |_| {
+                next += 1;
+                if draw.per_mille(500) { Message::Write(next) } else { Message::Read }
+            };
+            (0..40).map(ask).collect()
+        })
+        .collect();
+    abd::cast(3, storage, client, scripts)
+        .finally("nobody waits for a storage", |view| {
+            view.processes().all(|(_, role)| !matches!(role, Role::Client(client) if client.phase != Phase::Idle))
+        })
+        .sometimes("a read sees a write", |view| {
+            view.asked().any(|asked| matches!(asked.status, Status::Answered(Message::Value(1..))))
+        })
+}
+
+fn abd(storage: fn() -> Role, client: fn(&[Pid]) -> Role, count: u64) -> Report {
+    simulate(|draw| abd_cast(draw, storage, client), &Seeds::new(0..count).threads(2))
+}
+
+#[test]
+fn abd_survives_its_seeds() {
+    let report = abd(Role::storage, Role::patient_client, 300);
+    println!("{report}");
+    assert!(report.holds(), "{report}");
+}
+
+#[test]
+fn without_the_write_back_a_seed_fails() {
+    let report = abd(Role::storage, Role::hasty_patient_client, 300);
+    assert_eq!(report.failure.expect("a seed fails").property, "the register is atomic");
+}
+
+#[test]
+fn storages_without_a_log_fail_a_seed() {
+    let report = abd(Role::forgetful_storage, Role::patient_client, 300);
+    let failure = report.failure.expect("a seed fails");
+    assert_eq!(failure.property, "the register is atomic");
+    assert!(!failure.trace.is_empty());
+}
+
+#[test]
+fn one_seed_is_one_run() {
+    let make = |draw: &mut Draw| abd_cast(draw, Role::storage, Role::patient_client);
+    let mut prints = std::collections::BTreeSet::new();
+    for seed in 0..50 {
+        let seeds = Seeds::new(0..50);
+        let first = run_seed(&make, &seeds, seed, false).0;
+        let second = run_seed(&make, &seeds, seed, true).0;
+        assert_eq!((first.print, first.events), (second.print, second.events), "seed {seed}");
+        prints.insert(first.print);
+    }
+    assert_eq!(prints.len(), 50, "different seeds are different runs");
+}
+
+#[test]
+fn a_counter_says_no_number_twice_whatever_the_disk_does() {
+    let report = simulate(|_| counter::cast(Counter::default(), 4, 25), &Seeds::new(0..300).threads(2));
+    println!("{report}");
+    assert!(report.holds(), "{report}");
+    assert!(report.counts.torn > 0 && report.counts.failed_syncs > 0, "{report}");
+}
+
+#[test]
+fn a_snapshot_that_is_one_short_fails_a_seed() {
+    let bad = || Counter { compacts_badly: true, ..Counter::default() };
+    let report = simulate(|_| counter::cast(bad(), 4, 25), &Seeds::new(0..300));
+    assert_eq!(report.failure.expect("a seed fails").property, "no number is said twice");
+}
