@@ -20,10 +20,8 @@ if [[ ! -e $WORK/ready ]]; then
     printf 'subjectAltName=DNS:localhost,DNS:etcd0.localhost,IP:127.0.0.1\n' >"$CERTS/server.ext"
     openssl x509 -req -in "$CERTS/server.csr" -CA "$CERTS/certs/ca.crt" -CAkey "$CERTS/private/ca.key" \
         -CAcreateserial -days 3650 -extfile "$CERTS/server.ext" -out "$CERTS/certs/etcd0.localhost.crt" 2>/dev/null
-    # Where the compiled tests look for them, and for the protocol's files.
-    mkdir -p "$WORK/package/lib/src/src"
-    ln -sfn "$WORK/package/lib/src/test" "$WORK/package/lib/src/src/test"
-    ln -sfn "$WORK/package/proto" "$WORK/package/lib/proto"
+    # Where the compiled client looks for the protocol's files.
+    cp "$WORK"/package/proto/*.proto "$WORK/package/lib/proto/"
     touch "$WORK/ready"
 fi
 node "$HERE/tls_front.js" "$WORK/package/lib/src/test/certs" "$HOST" "$PORT" >"$OUT/port" 2>"$OUT/front.log" &

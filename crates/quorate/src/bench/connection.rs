@@ -191,7 +191,9 @@ impl Incoming {
     pub async fn next<A: Message + Default>(&mut self) -> Result<Option<A>, CallError> {
         loop {
             if let Some(message) = self.take()? {
-                return A::decode(message).map(Some).map_err(|_| CallError::Malformed("not the message of this method"));
+                return A::decode(message)
+                    .map(Some)
+                    .map_err(|_| CallError::Malformed("not the message of this method"));
             }
             let Some(chunk) = self.body.data().await else {
                 return match self.body.trailers().await? {

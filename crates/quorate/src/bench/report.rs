@@ -36,7 +36,8 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn new() -> Self {
-        let empty = || Histogram::new_with_max(LATENCY_US_MAX, DIGITS).expect("the bounds of a histogram are constants");
+        let empty =
+            || Histogram::new_with_max(LATENCY_US_MAX, DIGITS).expect("the bounds of a histogram are constants");
         Self { latencies: [empty(), empty(), empty()], races_lost: 0, errors: BTreeMap::new() }
     }
 
