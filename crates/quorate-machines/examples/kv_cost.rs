@@ -1,6 +1,6 @@
 //! What the store costs: nanoseconds for each operation and bytes for each key.
 //!
-//! `cargo run --release -p quorate-machines --example kv_cost [keys]`. One thread, its processor time; each line is the
+//! `cargo run --release -p quorate-machines --example kv_cost [keys] [only]`: with a word, only the lines that hold it. One thread, its processor time; each line is the
 //! best of five rounds and the worst of them, since other work on the machine only ever makes a round slower.
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -68,6 +68,9 @@ impl Clock {
 }
 
 fn measure(name: &str, times: usize, mut round: impl FnMut()) {
+    if std::env::args().nth(2).is_some_and(|only| !name.contains(&only)) {
+        return;
+    }
     let spent: Vec<f64> = (0..ROUNDS)
         .map(|_| {
             let begin = Clock::now();

@@ -1,8 +1,7 @@
 //! Machines: what a replicated log drives, alone and deterministic.
 //!
 //! A machine never reads a clock, a socket, a file or a random source: two that applied the same commands in the same
-//! order are equal. That is held by the compiler: this crate is `no_std`. (Of its libraries, `imbl` links `std`, but
-//! what is used of it is a persistent map and nothing else; no name of `std` can be written here.)
+//! order are equal. That is held by the compiler: this crate is `no_std`.
 #![no_std]
 extern crate alloc;
 

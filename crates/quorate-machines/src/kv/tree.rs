@@ -16,6 +16,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use arrayvec::ArrayVec;
 use bytes::Bytes;
 
 use super::keys::{Keys, common};
@@ -24,6 +25,9 @@ use super::keys::{Keys, common};
 const LEAF_LEN_MAX: usize = 24;
 /// How many children a branch has at most.
 const BRANCH_LEN_MAX: usize = 32;
+/// A node takes one more and is split then.
+const LEAF_ROOM: usize = LEAF_LEN_MAX + 1;
+const BRANCH_ROOM: usize = BRANCH_LEN_MAX + 1;
 /// A node whose keys take more is split, so that long keys do not make copying a node dear.
 const NODE_KEY_BYTES_MAX: usize = 8192;
 
@@ -41,17 +45,17 @@ enum Node {
 
 #[derive(Clone, Debug, Default)]
 struct Leaf {
-    keys: Keys,
-    values: Vec<Bytes>,
+    keys: Keys<LEAF_ROOM>,
+    values: ArrayVec<Bytes, LEAF_ROOM>,
 }
 
 #[derive(Clone, Debug)]
 struct Branch {
     /// What the keys below each child but the first are not less than.
-    bounds: Keys,
-    children: Vec<Arc<Node>>,
+    bounds: Keys<BRANCH_ROOM>,
+    children: ArrayVec<Arc<Node>, BRANCH_ROOM>,
     /// How many entries are below each child.
-    counts: Vec<u64>,
+    counts: ArrayVec<u64, BRANCH_ROOM>,
 }
 
 impl Default for Node {
@@ -91,8 +95,8 @@ impl Tree {
             let left = core::mem::take(&mut self.root);
             let mut bounds = Keys::default();
             bounds.insert(0, &bound);
-            let counts = alloc::vec![left.count(), right.count()];
-            let branch = Branch { bounds, children: alloc::vec![left, Arc::new(right)], counts };
+            let counts = [left.count(), right.count()].into_iter().collect();
+            let branch = Branch { bounds, children: [left, Arc::new(right)].into_iter().collect(), counts };
             self.root = Arc::new(Node::Branch(branch));
         }
     }
@@ -206,7 +210,7 @@ impl Node {
                 left.bounds.insert(left.bounds.len(), bound);
                 left.bounds.append(&right.bounds);
                 left.children.extend(right.children.iter().cloned());
-                left.counts.extend(&right.counts);
+                left.counts.extend(right.counts.iter().copied());
             }
             _ => unreachable!("all leaves are equally deep"),
         }
@@ -241,7 +245,7 @@ impl Leaf {
         let middle = middle(len, index);
         let (last, mut bound) = (self.keys.get(middle - 1), self.keys.get(middle));
         bound.truncate(common(&last, &bound) + 1); // enough to tell the two apart
-        let right = Self { keys: self.keys.split_off(middle), values: self.values.split_off(middle) };
+        let right = Self { keys: self.keys.split_off(middle), values: self.values.drain(middle..).collect() };
         Some(Split { bound, right: Node::Leaf(right) })
     }
 }
@@ -276,7 +280,11 @@ impl Branch {
         let bound = self.bounds.get(middle - 1);
         let bounds = self.bounds.split_off(middle);
         self.bounds.remove(middle - 1);
-        let right = Self { bounds, children: self.children.split_off(middle), counts: self.counts.split_off(middle) };
+        let right = Self {
+            bounds,
+            children: self.children.drain(middle..).collect(),
+            counts: self.counts.drain(middle..).collect(),
+        };
         Some(Split { bound, right: Node::Branch(right) })
     }
 
@@ -422,11 +430,10 @@ mod tests {
     }
 
     fn check(node: &Node, from: Option<&[u8]>, end: Option<&[u8]>) -> usize {
-        let keys = match node {
-            Node::Leaf(leaf) => &leaf.keys,
-            Node::Branch(branch) => &branch.bounds,
+        let all: Vec<Vec<u8>> = match node {
+            Node::Leaf(leaf) => (0..leaf.keys.len()).map(|index| leaf.keys.get(index)).collect(),
+            Node::Branch(branch) => (0..branch.bounds.len()).map(|index| branch.bounds.get(index)).collect(),
         };
-        let all: Vec<Vec<u8>> = (0..keys.len()).map(|index| keys.get(index)).collect();
         assert!(all.is_sorted_by(|one, other| one < other), "keys out of order");
         assert!(all.iter().all(|key| from.is_none_or(|from| &key[..] >= from)), "a key before its bound");
         assert!(all.iter().all(|key| end.is_none_or(|end| &key[..] < end)), "a key behind its bound");
