@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod flight;
+pub mod fuzz;
 pub mod host;
 pub mod metrics;
 pub mod net;

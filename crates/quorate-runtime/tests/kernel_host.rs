@@ -205,8 +205,7 @@ fn start(folder: &TemporaryFolder, node: u32, listener: TcpListener, addresses: 
     config.compact_growth_bytes = 100 << 10;
     config.flight_path = Some(folder.0.join(format!("flight-{node}")));
     let disk = Folder::open(folder.0.join(node.to_string())).expect("a folder can be made");
-    let counter =
-        Counter { peer: Pid::chain(1 - node, 0), mine: 0, theirs: 0, acknowledged: 0, waiting: Vec::new() };
+    let counter = Counter { peer: Pid::chain(1 - node, 0), mine: 0, theirs: 0, acknowledged: 0, waiting: Vec::new() };
     let (asks, asked) = mpsc::channel(1024);
     let (stop, stopped) = oneshot::channel::<()>();
     let processes = vec![(Pid::chain(node, 0), counter)];

@@ -46,12 +46,7 @@ pub(super) struct Published {
 impl Lineage {
     pub(super) fn new(keyspace: Keyspace, base: Snapshot, index: Option<u64>) -> Self {
         let published = Published { number: 0, base, index };
-        Self {
-            keyspace,
-            begun: AtomicU64::new(0),
-            flushed: AtomicU64::new(0),
-            published: Mutex::new(published),
-        }
+        Self { keyspace, begun: AtomicU64::new(0), flushed: AtomicU64::new(0), published: Mutex::new(published) }
     }
 
     /// The number of the last durable checkpoint. Cheap.
@@ -200,9 +195,7 @@ impl Shared {
 }
 
 /// All that waits for the table whose turn it is.
-fn take_one_table(
-    waiting: &mut VecDeque<(Arc<Lineage>, Arc<Layer>)>,
-) -> Option<(Arc<Lineage>, Vec<Arc<Layer>>)> {
+fn take_one_table(waiting: &mut VecDeque<(Arc<Lineage>, Arc<Layer>)>) -> Option<(Arc<Lineage>, Vec<Arc<Layer>>)> {
     let lineage = Arc::clone(&waiting.front()?.0);
     let mut layers = Vec::new();
     waiting.retain(|(owner, layer)| {

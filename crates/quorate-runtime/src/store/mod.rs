@@ -59,7 +59,9 @@ pub enum StoreError {
         folder: String,
     },
     /// The engine failed. What was durable before still is, unless the disk lost it.
-    #[error("the store in {folder} failed: {message}. Check the disk; if the store is damaged, remove it and let the node copy it from its peers")]
+    #[error(
+        "the store in {folder} failed: {message}. Check the disk; if the store is damaged, remove it and let the node copy it from its peers"
+    )]
     Engine {
         /// The folder.
         folder: String,

@@ -58,6 +58,12 @@ impl DiskTable {
         self.overlay.len() + self.layers.iter().map(|layer| layer.changes.len()).sum::<usize>()
     }
 
+    /// How many checkpoints of this table are begun and not durable.
+    #[must_use]
+    pub fn checkpoints_waiting(&self) -> u64 {
+        self.begun.saturating_sub(self.lineage.flushed())
+    }
+
     /// Why no checkpoint becomes durable any more, if so: the node must end.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
@@ -141,7 +147,7 @@ impl Table for DiskTable {
     }
 
     fn stored(&self) -> Option<u64> {
-        self.durable_index()
+        Some(self.durable_index().unwrap_or(0)) // nothing is stored yet, but it will be stored here
     }
 
     fn checkpoint(&mut self, index: u64, beside: Bytes) {
