@@ -22,7 +22,7 @@ impl Draw {
 
     /// A number below `bound`, which is at least 1. The lean towards small numbers is below `bound / 2^64`.
     pub fn below(&mut self, bound: u64) -> u64 {
-        (u128::from(self.0.next_u64()) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.0.next_u64()) * u128::from(bound)) >> 64) as u64
     }
 
     /// True this many times in a thousand.

@@ -16,7 +16,7 @@ use quorate_model::{Context, DecodeError, Event, Pid, Process, Reader, Wire};
 /// The counter first; then what no other write has: the writer's round, and the writer.
 pub type Version = (u64, u64);
 
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Message {
     Read,
     Write(u64),
