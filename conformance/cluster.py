@@ -158,18 +158,12 @@ class Cluster:
 
 
 def quorate_config(cluster, node):
-    """The configuration file of one of our nodes: the same fields as etcd's flags."""
-    lines = [
-        f'name = "n{node}"',
-        f'data_dir = "{cluster.data(node)}"',
-        f'client = "{cluster.endpoint(node)}"',
-        f'peer = "{cluster.peer(node)}"',
-        f'cluster = "rig-{cluster.base}"',
-    ]
-    for other in range(cluster.nodes):
+    """The configuration file of one of our nodes, counted from 1 there."""
+    lines = [f'cluster = "rig-{cluster.base}"', f"node = {node + 1}", f'data = "{cluster.data(node)}"']
+    for member in range(cluster.nodes):
         lines += [
-            "", "[[nodes]]", f'name = "n{other}"',
-            f'client = "{cluster.endpoint(other)}"', f'peer = "{cluster.peer(other)}"',
+            "", "[[member]]", f"id = {member + 1}",
+            f'client = "{cluster.endpoint(member)}"', f'peer = "{cluster.peer(member)}"',
         ]
     return "\n".join(lines) + "\n"
 
