@@ -50,7 +50,7 @@ impl<T: Table> View<T> {
         let term = ttl_s.to_bytes();
         self.meta.bytes += (layout::lease(id).len() + term.len()) as u64;
         self.meta.leases += 1;
-        self.table.insert(layout::owned(&layout::lease(id), &[]), term);
+        self.table.insert_at(&layout::lease(id), term);
         Ok(ttl_s)
     }
 

@@ -59,6 +59,10 @@ impl Table for MemoryTable {
         self.entries.insert(&key, value);
     }
 
+    fn insert_at(&mut self, key: &[u8], value: Bytes) {
+        self.entries.insert(key, value);
+    }
+
     fn remove(&mut self, key: &[u8]) {
         self.entries.remove(key);
     }

@@ -84,7 +84,7 @@ impl<'a, T: Table> Step<'a, T> {
             layout::joined(&[layout::DEAD], key, |at| self.view.table.remove(at));
             self.view.meta.bytes -= (1 + key.len()) as u64;
         }
-        self.view.table.insert(layout::owned(&[layout::CURRENT], key), bytes.clone());
+        layout::joined(&[layout::CURRENT], key, |at| self.view.table.insert_at(at, bytes.clone()));
         self.append(key, &record, bytes);
         if old_lease != lease {
             self.detach(old_lease, key);
@@ -132,7 +132,7 @@ impl<'a, T: Table> Step<'a, T> {
         let bytes = record.to_bytes();
         self.supersede(&key, &old, old_bytes);
         layout::joined(&[layout::CURRENT], &key, |at| self.view.table.remove(at));
-        self.view.table.insert(layout::owned(&[layout::DEAD], &key), bytes.clone());
+        layout::joined(&[layout::DEAD], &key, |at| self.view.table.insert_at(at, bytes.clone()));
         let meta = &mut self.view.meta;
         meta.keys -= 1;
         meta.bytes += bytes.len() as u64; // the key moves from `c` to `d`
@@ -151,7 +151,7 @@ impl<'a, T: Table> Step<'a, T> {
         let meta = &mut self.view.meta;
         meta.digest = super::hash::fold(meta.digest, super::hash::of_record(key, record));
         meta.bytes += (layout::CHANGE_HEAD_BYTES + key.len()) as u64;
-        self.view.table.insert(layout::owned(&layout::change_head(record.place), key), bytes);
+        layout::joined(&layout::change_head(record.place), key, |at| self.view.table.insert_at(at, bytes));
         if record.is_milestone() {
             let at = layout::milestone(key, record.place.revision);
             self.view.meta.bytes += at.len() as u64 + 4;
@@ -163,15 +163,14 @@ impl<'a, T: Table> Step<'a, T> {
     fn supersede(&mut self, key: &[u8], old: &Record, old_bytes: Bytes) {
         if self.view.was_swept(old.place) {
             self.view.meta.bytes += (layout::CHANGE_HEAD_BYTES + key.len()) as u64;
-            self.view.table.insert(layout::owned(&layout::change_head(old.place), key), old_bytes);
+            layout::joined(&layout::change_head(old.place), key, |at| self.view.table.insert_at(at, old_bytes));
         }
     }
 
     fn attach(&mut self, lease: LeaseId, key: &[u8]) {
         if lease != LeaseId(0) {
-            let at = layout::owned(&layout::leased_head(lease), key);
-            self.view.meta.bytes += at.len() as u64;
-            self.view.table.insert(at, Bytes::new());
+            self.view.meta.bytes += (layout::LEASED_HEAD_BYTES + key.len()) as u64;
+            layout::joined(&layout::leased_head(lease), key, |at| self.view.table.insert_at(at, Bytes::new()));
         }
     }
 

@@ -81,7 +81,7 @@ impl<T: Table> View<T> {
         let at = layout::alarm(alarm);
         let fresh = self.table.get(&at).is_none();
         if fresh {
-            self.table.insert(Bytes::copy_from_slice(&at), Bytes::new());
+            self.table.insert_at(&at, Bytes::new());
             self.meta.alarms += 1;
             self.meta.bytes += at.len() as u64;
         }

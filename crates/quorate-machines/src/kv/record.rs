@@ -62,26 +62,37 @@ impl Record {
     }
 
     pub fn to_bytes(&self) -> Bytes {
-        let mut head = Vec::with_capacity(80);
-        let tag = if self.version.is_none() { TOMBSTONE } else { 0 };
-        head.push(tag | if self.previous.is_some() { HAS_PREVIOUS } else { 0 });
-        put_varint(self.place.revision.0, &mut head);
-        put_varint(self.place.index.into(), &mut head);
-        if let Some(version) = &self.version {
-            put_varint(self.place.revision.0 - version.create.0, &mut head);
-            put_varint(version.number, &mut head);
-            version.lease.0.encode(&mut head);
-        }
-        if let Some(previous) = self.previous {
-            put_varint(self.place.revision.0 - previous.revision.0, &mut head);
-            put_varint(previous.index.into(), &mut head);
-        }
-        put_varint(self.depth, &mut head);
         let value: &[u8] = self.version.as_ref().map_or(&[], |version| &version.value);
-        let mut bytes = Vec::with_capacity(head.len() + value.len());
-        bytes.extend_from_slice(&head);
+        let mut bytes = Vec::with_capacity(self.head_bytes() + value.len());
+        let tag = if self.version.is_none() { TOMBSTONE } else { 0 };
+        bytes.push(tag | if self.previous.is_some() { HAS_PREVIOUS } else { 0 });
+        self.numbers(|number| put_varint(number, &mut bytes));
         bytes.extend_from_slice(value);
         Bytes::from(bytes)
+    }
+
+    fn head_bytes(&self) -> usize {
+        let mut bytes = 1;
+        self.numbers(|number| bytes += (u64::BITS - (number | 1).leading_zeros()).div_ceil(7) as usize);
+        bytes
+    }
+
+    /// The numbers of the head, in order.
+    fn numbers(&self, mut number: impl FnMut(u64)) {
+        let Place { revision, index } = self.place;
+        number(revision.0);
+        number(index.into());
+        if let Some(version) = &self.version {
+            number(revision.0 - version.create.0);
+            number(version.number);
+            let lease = version.lease.0;
+            number(((lease << 1) ^ (lease >> 63)) as u64); // zigzag, as `i64` is read
+        }
+        if let Some(previous) = self.previous {
+            number(revision.0 - previous.revision.0);
+            number(previous.index.into());
+        }
+        number(self.depth);
     }
 
     /// The record that `bytes` of our own table hold.
@@ -141,6 +152,8 @@ mod tests {
         ];
         for record in records {
             let bytes = record.to_bytes();
+            let value_bytes = record.version.as_ref().map_or(0, |version| version.value.len());
+            assert_eq!(record.head_bytes() + value_bytes, bytes.len(), "memory was asked for that is not used");
             assert_eq!(Record::decode(bytes.clone()), Ok(record));
             for length in 0..bytes.len().min(6) {
                 assert!(Record::decode(bytes.slice(..length)).is_err(), "a cut head was read");

@@ -23,6 +23,11 @@ pub trait Table: Clone + Debug + Send + Sync + 'static {
     /// Puts `value` at `key`.
     fn insert(&mut self, key: Bytes, value: Bytes);
 
+    /// Puts `value` at `key`, for tables that copy their keys anyway.
+    fn insert_at(&mut self, key: &[u8], value: Bytes) {
+        self.insert(Bytes::copy_from_slice(key), value);
+    }
+
     /// Removes what stands at `key`.
     fn remove(&mut self, key: &[u8]);
 

@@ -5,6 +5,7 @@
 //!
 //! The rest is pure: which of the changes a watcher wants, and how an answer that is too large is cut.
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -104,7 +105,12 @@ pub struct Change {
 pub struct Changes<T> {
     view: View<T>,
     next: Revision,
+    /// Read ahead, so that not every revision costs a search.
+    ahead: VecDeque<Change>,
 }
+
+/// How many changed keys are read ahead; a revision that changed more is read to its end.
+const AHEAD_MAX: usize = 64;
 
 impl<T: Table> View<T> {
     /// The changes from the revision `from` on (0: from the compacted one on), up to the view's own.
@@ -117,7 +123,7 @@ impl<T: Table> View<T> {
         if next < compacted {
             return Err(Refused::Compacted);
         }
-        Ok(Changes { view: self.clone(), next })
+        Ok(Changes { view: self.clone(), next, ahead: VecDeque::new() })
     }
 
     /// The event with the key as it was before; without, when it created the key or when that is compacted.
@@ -138,7 +144,22 @@ impl<T: Table> Changes<T> {
     /// The revision that the next change is of, or a later one.
     #[must_use]
     pub fn next_revision(&self) -> Revision {
-        self.next
+        self.ahead.front().map_or(self.next, |change| change.revision)
+    }
+
+    fn read_ahead(&mut self) {
+        let from = layout::change_head(layout::Place { revision: self.next, index: 0 });
+        let entries = self.view.table.range(&from, Some(&[layout::CHANGE + 1]));
+        for (events, (at, bytes)) in entries.enumerate() {
+            let (place, key) = layout::split_change(&at);
+            let event = event_of(key, Record::of(bytes));
+            match self.ahead.back_mut() {
+                Some(change) if change.revision == place.revision => change.events.push(event),
+                _ if events >= AHEAD_MAX => break,
+                _ => self.ahead.push_back(Change { revision: place.revision, events: alloc::vec![event] }),
+            }
+        }
+        self.next = Revision(self.ahead.back().map_or(self.view.meta.revision, |change| change.revision).0 + 1);
     }
 }
 
@@ -146,21 +167,10 @@ impl<T: Table> Iterator for Changes<T> {
     type Item = Change;
 
     fn next(&mut self) -> Option<Change> {
-        if self.next > self.view.meta.revision {
-            return None;
+        if self.ahead.is_empty() && self.next <= self.view.meta.revision {
+            self.read_ahead();
         }
-        let from = layout::change_head(layout::Place { revision: self.next, index: 0 });
-        let mut found: Option<Change> = None;
-        for (at, bytes) in self.view.table.range(&from, Some(&[layout::CHANGE + 1])) {
-            let (place, key) = layout::split_change(&at);
-            let change = found.get_or_insert_with(|| Change { revision: place.revision, events: Vec::new() });
-            if place.revision != change.revision {
-                break;
-            }
-            change.events.push(event_of(key, Record::of(bytes)));
-        }
-        self.next = Revision(found.as_ref().map_or(self.view.meta.revision, |change| change.revision).0 + 1);
-        found
+        self.ahead.pop_front()
     }
 }
 
