@@ -89,8 +89,8 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             quota_bytes: 0,
-            log_bytes: 2 << 30,
-            checkpoint_bytes: 256 << 20,
+            log_bytes: 1 << 30,
+            checkpoint_bytes: 64 << 20,
             cache_bytes: 128 << 20,
             patience_ms: 7_000,
             progress_ms: 600_000,

@@ -8,13 +8,17 @@ mod port;
 
 use std::time::Duration;
 
-use quorate_machines::kv::{Answer, Command, LeaseId, MemoryTable, Revision, Span};
+use quorate_machines::kv::{Answer, Command, LeaseId, Revision, Span};
+use quorate_runtime::store::{DiskTable, KEY_BYTES_MAX};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use port::{ChainPort, PortOptions};
 
+/// What the store puts around a key, in bytes, at most.
+const KEY_OVERHEAD_BYTES: usize = 64;
+
 /// The table that this node's store is in.
-pub type StoreTable = MemoryTable;
+pub type StoreTable = DiskTable;
 /// The store, as the machine that the log drives.
 pub type Kv = quorate_machines::kv::Kv<StoreTable>;
 /// A view of the store.
@@ -29,6 +33,9 @@ pub enum Refusal {
     /// The log is full until the next checkpoint frees it. Nothing happened; try again later.
     #[error("etcdserver: too many requests")]
     LogFull,
+    /// A key is longer than the store can hold. Nothing happened, and never will.
+    #[error("etcdserver: request is too large")]
+    KeyTooLong,
     /// The request went out and no answer came in time: it may or may not take effect.
     #[error("etcdserver: request timed out")]
     Unknown,
@@ -100,6 +107,9 @@ impl Keyspace {
     /// # Errors
     /// See [`Refusal`]; `Unknown` is never turned into a failure.
     pub async fn propose(&self, command: Command) -> Result<Answer, Refusal> {
+        if command.longest_key_bytes() + KEY_OVERHEAD_BYTES > KEY_BYTES_MAX {
+            return Err(Refusal::KeyTooLong);
+        }
         let (answer, answered) = oneshot::channel();
         self.ask(Ask::Propose(command, answer), answered).await?
     }

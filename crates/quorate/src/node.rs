@@ -9,7 +9,7 @@ use quorate_model::Pid;
 use quorate_protocols::chain::{Client, ClientBounds, Configuration, Node as Member, NodeOptions, Role};
 use quorate_runtime::host::{Host, HostConfig};
 use quorate_runtime::net::NetConfig;
-use quorate_machines::kv::MemoryTable;
+use quorate_runtime::store::{Store, StoreOptions};
 use quorate_runtime::wal::{Options, Folder};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -41,7 +41,9 @@ impl Node {
             .with_context(|| format!("cannot make the data folder {}", config.data.display()))?;
         let disk = Arc::new(Folder::open(&config.data.join("log")).context("cannot open the log")?);
         let me = config.node_id();
-        let kv = Kv::new(MemoryTable::new(), config.bounds.quota_bytes);
+        let options = StoreOptions { cache_bytes: config.bounds.cache_bytes, ..StoreOptions::default() };
+        let table = Store::open(config.data.join("store"), &options).and_then(|store| store.table("kv"));
+        let kv = Kv::new(table.context("cannot open the store")?, config.bounds.quota_bytes);
         let (views, seen) = watch::channel(kv.view().clone());
 
         let members = config.members.iter().map(|member| quorate_model::NodeId(member.id)).collect();

@@ -4,6 +4,7 @@
 //! is started again. When `dev` ends, so do they.
 
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -103,7 +104,10 @@ impl Node {
 
     /// Starts it again after it died, unless it died too often.
     async fn restart(&mut self, status: ExitStatus) -> anyhow::Result<()> {
-        self.deaths += 1;
+        // Who is killed from outside is not at fault; only deaths of its own making are counted.
+        if status.signal().is_none() {
+            self.deaths += 1;
+        }
         if self.deaths >= DEATHS_MAX {
             bail!("{} died {} times in a row, last with {status}; its messages are above", self.name, self.deaths);
         }

@@ -135,6 +135,7 @@ impl From<Refusal> for EtcdError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Busy | Refusal::LogFull => Self::TooManyRequests,
+            Refusal::KeyTooLong => Self::RequestTooLarge,
             Refusal::Unknown => Self::TimedOut,
             Refusal::Stopped => Self::Stopped,
         }

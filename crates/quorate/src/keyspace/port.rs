@@ -8,10 +8,11 @@
 //! | `Tick`              | revokes for leases that ran out, at the head; notes that got no answer, again |
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use quorate_machines::kv::{Alarm, AlarmKind, Answer, Command, Expiry, LeaseId, Query, Reply};
-use quorate_model::{Instant, NodeId, Pid, Wire};
+use quorate_model::{Instant, Machine, NodeId, Pid, Wire};
 use quorate_protocols::chain::{Message, Node, NodeStatus, Request, Role};
 use quorate_runtime::host::{Busy, Port, PortContext};
 use tokio::sync::{oneshot, watch};
@@ -89,8 +90,10 @@ pub struct ChainPort {
     expiry: Option<Expiry>,
     /// The log was read for grants and revokes up to here.
     leases_seen: u64,
-    /// The log's size after the last checkpoint.
-    checkpoint_at_bytes: u64,
+    /// The bytes that the log had taken when the last checkpoint began.
+    checkpointed_bytes: u64,
+    /// The index up to which the log was compacted last.
+    compacted_index: u64,
     alarm_asked: bool,
     trouble: Option<String>,
 }
@@ -107,7 +110,8 @@ impl ChainPort {
             token_next: 1,
             expiry: None,
             leases_seen: 0,
-            checkpoint_at_bytes: 0,
+            checkpointed_bytes: 0,
+            compacted_index: 0,
             alarm_asked: false,
             trouble: None,
         }
@@ -350,9 +354,24 @@ impl Port<KvRole> for ChainPort {
         let Some(node) = cx.process(Pid::chain(self.options.me.0, 0)).and_then(Role::node) else { return };
         self.mind_leases(node, cx.now);
         self.say_trouble(node.status());
-        if self.wants_alarm(node) {
+        let wants_alarm = self.wants_alarm(node);
+        let written_bytes = cx.wal().metrics().bytes.load(Ordering::Relaxed);
+        if written_bytes - self.checkpointed_bytes >= self.options.checkpoint_bytes {
+            self.checkpointed_bytes = written_bytes;
+            // When too much waits, the next batch asks again.
+            let _ = cx.push(self.outside(), Pid::chain(self.options.me.0, 0), Message::Checkpoint);
+        }
+        if wants_alarm {
             let alarm = Alarm { member: self.options.me.0.into(), kind: AlarmKind::NoSpace };
             self.request(Asker::Port, Request::Command(Command::AlarmRaise(alarm)), cx);
         }
+    }
+
+    fn may_compact(&mut self, cx: &mut PortContext<'_, KvRole>) -> bool {
+        let node = cx.process(Pid::chain(self.options.me.0, 0)).and_then(Role::node);
+        let stored = node.and_then(|node| node.machine().stored()).unwrap_or(0);
+        let grown = stored > self.compacted_index;
+        self.compacted_index = self.compacted_index.max(stored);
+        grown
     }
 }

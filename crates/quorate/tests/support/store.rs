@@ -4,31 +4,38 @@
 use std::thread;
 use std::time::Duration;
 
-use quorate::keyspace::{Ask, Keyspace, LeaseTime, Status, View};
-use quorate_machines::kv::{Answer, Command, Done, Expiry, Kv, MemoryTable, Reply};
+use quorate::keyspace::{Ask, Keyspace, Kv, LeaseTime, Status, View};
+use quorate_machines::kv::{Answer, Command, Done, Expiry, Reply};
 use quorate_model::Machine;
+use quorate_runtime::store::StoreOptions;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 /// How many questions may wait.
 const ASKS_MAX: usize = 4_096;
 
-/// Starts a store; it ends when its last handle is dropped.
-pub fn start(patience: Duration) -> Keyspace {
-    let kv = Kv::<MemoryTable>::default();
+/// Starts a store of the member `head`; it ends when its last handle is dropped. A head of 0 is a store that says that
+/// nobody leads it.
+pub fn start(head: u64, patience: Duration) -> Keyspace {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let options = StoreOptions::default();
+    let table = quorate_runtime::store::Store::open(folder.path(), &options).and_then(|store| store.table("kv"));
+    let kv = Kv::new(table.expect("an empty folder is a store"), 0);
     let (asks, asked) = mpsc::channel(ASKS_MAX);
     let (views, seen) = watch::channel::<View>(kv.view().clone());
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-        runtime.block_on(Store { kv, views, index: 0 }.run(asked));
+        runtime.block_on(Store { kv, views, index: 0, head }.run(asked));
+        drop(folder);
     });
     Keyspace::new(asks, seen, patience)
 }
 
 struct Store {
-    kv: Kv<MemoryTable>,
+    kv: Kv,
     views: watch::Sender<View>,
     index: u64,
+    head: u64,
 }
 
 impl Store {
@@ -71,7 +78,7 @@ impl Store {
                     Ask::Tick => {}
                     Ask::Status(answer) => {
                         let _ = answer.send(Status {
-                            head: 1,
+                            head: self.head,
                             configuration: 1,
                             log_index: self.index,
                             applied_index: self.index,

@@ -1,0 +1,156 @@
+//! The chain in every interleaving of small instances, and each of its rules broken on purpose and seen.
+
+use expect_test::{Expect, expect};
+use quorate_check::casts::chain::{ListRole, Shape, Wish, cast};
+use quorate_check::casts::Lists;
+use quorate_check::{Alarms, Exploration, Explorer, Faults};
+use quorate_model::outbox::Output;
+use quorate_model::{Outbox, Pid};
+use quorate_protocols::chain::{Mutant, Node};
+
+use Wish::{Append, Read};
+
+fn faults() -> Faults {
+    Faults::none().alarms(Alarms::WhenQuiet)
+}
+
+fn explore(shape: &Shape, faults: Faults) -> Exploration {
+    Explorer::new(&cast(shape)).faults(faults).threads(2).run()
+}
+
+fn holds(shape: &Shape, faults: Faults, expected: Expect) {
+    expected.assert_eq(&explore(shape, faults).verdict.to_string());
+}
+
+#[test]
+fn alone_a_member_survives_its_crashes() {
+    let shape = Shape::new(1, vec![(1, vec![Append(0, 1), Read(0)])]);
+    holds(&shape, faults().crashes(3), expect!["holds: 4154 states, 10028 transitions, depth 17"]);
+}
+
+#[test]
+fn two_members_hold_with_a_crash_of_any_process_and_a_copied_message() {
+    let shape = Shape::new(2, vec![(1, vec![Append(0, 1)]), (2, vec![Read(0)])]);
+    holds(&shape, faults().crashes(1).copies(1), expect!["holds: 443509 states, 1776940 transitions, depth 30"]);
+}
+
+#[test]
+fn two_members_hold_with_a_lost_and_a_copied_message() {
+    let shape = Shape::new(2, vec![(1, vec![Append(0, 1)]), (2, vec![Read(0)])]);
+    holds(&shape, faults().losses(1).copies(1), expect!["holds: 9050 states, 37169 transitions, depth 17"]);
+}
+
+#[test]
+fn a_head_that_gathers_what_waits_holds_too() {
+    let shape = Shape::new(2, vec![(1, vec![Append(0, 1)]), (2, vec![Append(0, 2), Read(0)])]).batching();
+    holds(&shape, faults(), expect!["holds: 208 states, 428 transitions, depth 23"]);
+}
+
+#[test]
+fn three_members_and_two_clients_hold_without_faults() {
+    let shape = Shape::new(3, vec![(1, vec![Append(0, 1)]), (3, vec![Append(0, 2), Read(0)])]);
+    holds(&shape, faults(), expect!["holds: 1587361 states, 8200347 transitions, depth 34"]);
+}
+
+#[test]
+fn three_members_and_two_clients_hold_with_a_crash_of_any_process() {
+    let shape = Shape::new(3, vec![(1, vec![Append(0, 1)]), (2, vec![Read(0)])]);
+    holds(&shape, faults().crashes(1), expect!["holds: 3873114 states, 17620374 transitions, depth 45"]);
+}
+
+/// Explores `shape` with every member altered; the rule that it breaks must be refuted, and soon.
+fn refuted(shape: Shape, faults: Faults, alter: fn(Node<Lists>) -> Node<Lists>, expected: Expect) {
+    holds(&shape.altered(alter), faults, expected);
+}
+
+fn write_then_read() -> Shape {
+    Shape::new(2, vec![(1, vec![Append(0, 1)]), (2, vec![Read(0)])])
+}
+
+#[test]
+fn a_member_that_acknowledges_before_it_is_durable_is_refuted() {
+    let alter = |node: Node<Lists>| node.breaking(Mutant::AcknowledgesBeforeDurable);
+    refuted(write_then_read(), faults().crashes(1), alter, expect!["refuted in 10 steps: what is committed is on every disk"]);
+}
+
+#[test]
+fn a_host_that_lets_messages_overtake_records_is_refuted() {
+    let cast = cast(&write_then_read());
+    let overtake = |outbox: &mut Outbox<ListRole>| {
+        outbox.queue_mut().make_contiguous().sort_by_key(|output| matches!(output, Output::Record(_)));
+    };
+    let run = Explorer::new(&cast).faults(faults().crashes(1)).mutate_outboxes(overtake).run();
+    expect!["refuted in 7 steps: what is committed is on every disk"].assert_eq(&run.verdict.to_string());
+}
+
+#[test]
+fn a_member_that_reads_what_is_not_committed_is_refuted() {
+    let alter = |node: Node<Lists>| node.breaking(Mutant::ReadsUncommitted);
+    refuted(write_then_read(), faults(), alter, expect!["refuted in 8 steps: the lists are linearizable"]);
+}
+
+#[test]
+fn a_member_that_ignores_what_is_under_way_is_refuted() {
+    let shape = Shape::new(2, vec![(1, vec![Read(0), Read(0)]), (2, vec![Append(0, 1)])]);
+    let alter = |node: Node<Lists>| node.breaking(Mutant::IgnoresDirty);
+    refuted(shape, faults(), alter, expect!["refuted in 11 steps: the lists are linearizable"]);
+}
+
+#[test]
+fn a_member_that_forgets_its_sessions_is_refuted() {
+    let alter = |node: Node<Lists>| node.breaking(Mutant::ForgetsSessions);
+    refuted(write_then_read(), faults().copies(1), alter, expect!["refuted in 11 steps: the lists are linearizable"]);
+}
+
+#[test]
+fn a_member_that_takes_resent_entries_for_new_ones_is_refuted() {
+    let shape = Shape::new(2, vec![(1, vec![Append(0, 1), Append(0, 2)]), (2, vec![Read(0)])]);
+    let alter = |node: Node<Lists>| node.breaking(Mutant::ReordersOnResend);
+    refuted(shape, faults(), alter, expect!["refuted in 13 steps: members never differ at an index"]);
+}
+
+#[test]
+fn a_member_that_applies_twice_is_refuted() {
+    let alter = |node: Node<Lists>| node.breaking(Mutant::AppliesTwice);
+    refuted(write_then_read(), faults(), alter, expect!["refuted in 9 steps: the lists are linearizable"]);
+}
+
+#[test]
+fn a_member_that_replays_other_than_it_lived_is_refuted() {
+    let shape = Shape::new(2, vec![(1, vec![Append(0, 1)]), (1, vec![Append(0, 2)]), (2, vec![Read(0)])]).batching();
+    let alter = |node: Node<Lists>| node.breaking(Mutant::ReplaysOneOfBatch);
+    refuted(shape, faults().crashes(1), alter, expect!["refuted in 18 steps: what is committed is on every disk"]);
+}
+
+#[test]
+fn a_member_that_takes_answers_to_questions_of_an_earlier_life_is_refuted() {
+    let shape = Shape::new(2, vec![(1, vec![Read(0), Read(0)]), (2, vec![Append(0, 1)])]);
+    let alter = |node: Node<Lists>| node.breaking(Mutant::TakesLateAnswers);
+    refuted(shape, faults().crashes(1).crash_only([Pid::chain(1, 0)]), alter, expect!["holds: 129465 states, 427012 transitions, depth 35"]);
+}
+
+#[test]
+fn a_member_that_hears_an_earlier_life_of_its_predecessor_is_refuted() {
+    let shape = Shape::new(2, vec![(1, vec![Append(0, 1)]), (1, vec![Append(0, 2)]), (2, vec![Read(0)])]);
+    let alter = |node: Node<Lists>| node.breaking(Mutant::TakesStaleForwards);
+    refuted(shape, faults().crashes(1), alter, expect!["refuted in 15 steps: members never differ at an index"]);
+}
+
+#[test]
+fn a_head_that_orders_before_it_knows_what_its_successor_has_is_refuted() {
+    let shape = Shape::new(2, vec![(1, vec![Append(0, 1)]), (1, vec![Append(0, 2)]), (2, vec![Read(0)])]);
+    let alter = |node: Node<Lists>| node.breaking(Mutant::OrdersBeforeJoined);
+    refuted(shape, faults().crashes(1), alter, expect!["refuted in 12 steps: members never differ at an index"]);
+}
+
+#[test]
+fn a_tail_that_answers_before_it_has_committed_again_is_refuted() {
+    let alter = |node: Node<Lists>| node.breaking(Mutant::AnswersBeforeFloor);
+    refuted(write_then_read(), faults().crashes(1), alter, expect!["refuted in 20 steps: the lists are linearizable"]);
+}
+
+#[test]
+fn a_tail_that_commits_what_only_it_has_is_refuted() {
+    let alter = |node: Node<Lists>| node.breaking(Mutant::CommitsAtTailAlone);
+    refuted(write_then_read(), faults().crashes(1), alter, expect!["refuted in 9 steps: what is committed is on every disk"]);
+}
