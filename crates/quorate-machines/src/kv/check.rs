@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::codec::TXN_DEPTH_MAX;
 use super::command::{Command, Op, Put, Range, Refused, Span, Txn};
 
 /// How many compares, and operations of a branch, etcd allows a transaction by default (`--max-txn-ops`).
@@ -57,7 +58,7 @@ pub fn put(put: &Put) -> Result<(), Refused> {
 /// # Errors
 /// When it is too large, an operation is wrong, or a key may be changed twice.
 pub fn txn(txn: &Txn, ops_max: usize) -> Result<(), Refused> {
-    shape(txn, ops_max)?;
+    shape(txn, ops_max, TXN_DEPTH_MAX)?;
     writes(&txn.success)?;
     writes(&txn.failure)?;
     Ok(())
@@ -70,15 +71,16 @@ fn span(span: &Span) -> Result<(), Refused> {
     }
 }
 
-fn shape(txn: &Txn, ops_max: usize) -> Result<(), Refused> {
+fn shape(txn: &Txn, ops_max: usize, depth_max: usize) -> Result<(), Refused> {
     let ops = txn.compare.len().max(txn.success.len()).max(txn.failure.len());
     let left = ops_max.checked_sub(ops).ok_or(Refused::TooManyOps)?;
+    let depth_left = depth_max.checked_sub(1).ok_or(Refused::TooManyOps)?;
     txn.compare.iter().try_for_each(|compare| span(&compare.span))?;
     txn.success.iter().chain(&txn.failure).try_for_each(|op| match op {
         Op::Range(own) => range(own),
         Op::Put(own) => put(own),
         Op::Delete(delete) => span(&delete.span),
-        Op::Txn(txn) => shape(txn, left),
+        Op::Txn(txn) => shape(txn, left, depth_left),
     })
 }
 

@@ -4,6 +4,7 @@ mod locks;
 mod random;
 mod reference;
 mod semantics;
+mod transactions;
 mod watching;
 
 use alloc::vec::Vec;
@@ -58,4 +59,31 @@ fn values_of(kvs: &[KeyValue]) -> Vec<&str> {
 /// Sweeps all that compaction forgot.
 fn settle(store: &mut Store) {
     while store.sweep(64) {}
+}
+
+fn range(store: &Store, range: Range) -> Found {
+    store.view().range(&range).expect("readable")
+}
+
+fn txn(store: &mut Store, txn: Txn) -> Result<TxnDone, Refused> {
+    answer(store, Command::Txn(txn)).outcome.map(|done| match done {
+        Done::Txn(done) => done,
+        other => panic!("a txn answered {other:?}"),
+    })
+}
+
+fn if_then(compare: Vec<Compare>, success: Vec<Op>) -> Txn {
+    Txn { compare, success, failure: Vec::new() }
+}
+
+fn put_op(key: &str, value: &str) -> Op {
+    Op::Put(Put::new(b(key), b(value)))
+}
+
+fn delete_op(span: Span) -> Op {
+    Op::Delete(Delete { span, prev_kv: false })
+}
+
+fn grant(store: &mut Store, id: i64) {
+    assert_eq!(answer(store, Command::LeaseGrant { id: LeaseId(id), ttl_s: 10 }).outcome, Ok(Done::LeaseGranted(10)));
 }

@@ -1,4 +1,4 @@
-//! The rules that clients of etcd depend on: revisions, ranges, puts, transactions, compaction, leases, alarms.
+//! The rules that clients of etcd depend on: revisions, ranges, puts, compaction, leases, alarms.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -6,34 +6,10 @@ use alloc::vec::Vec;
 use quorate_model::Machine;
 
 use super::super::*;
-use super::{Store, answer, b, delete, key, keys_of, put, put_leased, settle, values_of};
-
-fn range(store: &Store, range: Range) -> Found {
-    store.view().range(&range).expect("readable")
-}
-
-fn txn(store: &mut Store, txn: Txn) -> Result<TxnDone, Refused> {
-    answer(store, Command::Txn(txn)).outcome.map(|done| match done {
-        Done::Txn(done) => done,
-        other => panic!("a txn answered {other:?}"),
-    })
-}
-
-fn if_then(compare: Vec<Compare>, success: Vec<Op>) -> Txn {
-    Txn { compare, success, failure: Vec::new() }
-}
-
-fn put_op(key: &str, value: &str) -> Op {
-    Op::Put(Put::new(b(key), b(value)))
-}
-
-fn delete_op(span: Span) -> Op {
-    Op::Delete(Delete { span, prev_kv: false })
-}
-
-fn grant(store: &mut Store, id: i64) {
-    assert_eq!(answer(store, Command::LeaseGrant { id: LeaseId(id), ttl_s: 10 }).outcome, Ok(Done::LeaseGranted(10)));
-}
+use super::{
+    Store, answer, b, delete, delete_op, grant, if_then, key, keys_of, put, put_leased, put_op, range, settle, txn,
+    values_of,
+};
 
 fn compact_now(store: &mut Store) {
     let revision = store.view().revision();
@@ -182,154 +158,6 @@ fn a_range_that_ends_before_it_starts_holds_nothing() {
     let found = range(&store, Range::of(Span::Range(b("c"), b("a"))));
     assert_eq!((found.kvs.len(), found.count), (0, 0));
     assert_eq!(delete(&mut store, Span::Range(b("b"), b("b"))), 0);
-}
-
-#[test]
-fn operations_of_a_transaction_see_earlier_ones_and_share_one_revision() {
-    let mut store = Store::default();
-    put(&mut store, "a", "old");
-    let read = || Op::Range(Range::of(Span::all()));
-    let done = txn(&mut store, if_then(vec![], vec![read(), put_op("a", "new"), read(), put_op("b", ""), read()]))
-        .expect("nothing is wrong with it");
-    let seen: Vec<Vec<&str>> = done
-        .answers
-        .iter()
-        .filter_map(|answer| match answer {
-            OpDone::Range(found) => Some(values_of(&found.kvs)),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(seen, [vec!["old"], vec!["new"], vec!["new", ""]]);
-    assert_eq!(store.view().revision(), Revision(3));
-    let found = range(&store, Range::of(Span::all()));
-    assert!(found.kvs.iter().all(|kv| kv.mod_revision == Revision(3)));
-}
-
-#[test]
-fn a_transaction_reads_the_past_even_at_the_revision_it_began_at() {
-    let mut store = Store::default();
-    put(&mut store, "a", "old");
-    let past = Op::Range(Range { revision: Revision(2), ..Range::of(key("a")) });
-    let done = txn(&mut store, if_then(vec![], vec![put_op("a", "new"), past])).expect("nothing is wrong with it");
-    let OpDone::Range(found) = &done.answers[1] else { panic!("a range answers with what it found") };
-    assert_eq!(values_of(&found.kvs), ["old"]);
-}
-
-#[test]
-fn inner_conditions_are_asked_of_the_store_as_it_was_before_the_transaction() {
-    let mut store = Store::default();
-    let missing = Compare { span: key("a"), result: Comparison::Equal, operand: Operand::Create(0) };
-    let inner = Txn { compare: vec![missing], success: vec![put_op("b", "then")], failure: vec![put_op("b", "else")] };
-    let done = txn(&mut store, if_then(vec![], vec![put_op("a", ""), Op::Txn(inner)])).expect("nothing is wrong");
-    assert_eq!(done.answers[1], OpDone::Txn(TxnDone { succeeded: true, answers: vec![OpDone::Put(None)] }));
-    assert_eq!(store.view().get(&b("b")).expect("it was put").value, b("then"));
-}
-
-#[test]
-fn a_missing_key_compares_as_zero_but_never_by_value() {
-    let mut store = Store::default();
-    let compare = |result, operand| Compare { span: key("none"), result, operand };
-    let mut holds = |compare| txn(&mut store, if_then(vec![compare], vec![])).expect("readable").succeeded;
-    for operand in [Operand::Version(0), Operand::Create(0), Operand::Mod(0), Operand::Lease(0)] {
-        assert!(holds(compare(Comparison::Equal, operand.clone())));
-        assert!(!holds(compare(Comparison::NotEqual, operand)));
-    }
-    for result in [Comparison::Equal, Comparison::NotEqual, Comparison::Less, Comparison::Greater] {
-        assert!(!holds(compare(result, Operand::Value(b("")))), "{result:?}");
-    }
-}
-
-#[test]
-fn a_condition_on_a_range_must_hold_for_every_key_of_it() {
-    let mut store = Store::default();
-    put(&mut store, "a/1", "x");
-    put(&mut store, "a/2", "x");
-    let same = || Compare { span: Span::prefix(b("a/")), result: Comparison::Equal, operand: Operand::Value(b("x")) };
-    assert!(txn(&mut store, if_then(vec![same()], vec![])).expect("readable").succeeded);
-    put(&mut store, "a/3", "y");
-    assert!(!txn(&mut store, if_then(vec![same()], vec![])).expect("readable").succeeded);
-}
-
-#[test]
-fn a_transaction_is_refused_whole_and_leaves_the_store_exactly_as_it_was() {
-    let mut store = Store::default();
-    for value in ["1", "2", "3"] {
-        put(&mut store, "a", value);
-    }
-    answer(&mut store, Command::Compact(Revision(3)));
-    settle(&mut store);
-    let before = store.clone();
-    let compacted = Op::Range(Range { revision: Revision(2), ..Range::of(key("a")) });
-    let future = Op::Range(Range { revision: Revision(5), ..Range::of(key("a")) });
-    let no_lease = Op::Put(Put { lease: LeaseId(9), ..Put::new(b("c"), b("")) });
-    for (bad, refused) in
-        [(compacted, Refused::Compacted), (future, Refused::FutureRevision), (no_lease, Refused::LeaseNotFound)]
-    {
-        let nested = Op::Txn(if_then(vec![], vec![bad.clone()]));
-        for bad in [bad, nested] {
-            let ops = vec![put_op("b", "1"), delete_op(key("a")), bad.clone()];
-            assert_eq!(txn(&mut store, if_then(vec![], ops.clone())), Err(refused));
-            assert_eq!(store, before);
-            // The branch that is not taken may hold anything.
-            let other = Txn { compare: vec![], success: vec![], failure: ops };
-            assert!(txn(&mut store, other).is_ok());
-            assert_eq!(store, before);
-        }
-    }
-}
-
-#[test]
-fn a_transaction_changes_each_key_at_most_once() {
-    let nested = |success, failure| Op::Txn(Txn { compare: vec![], success, failure });
-    let all = || delete_op(Span::all());
-    let refused = [
-        vec![put_op("a", "1"), put_op("a", "2")],
-        vec![put_op("a", "1"), delete_op(key("a"))],
-        vec![all(), put_op("a", "1")],
-        vec![put_op("a", "1"), nested(vec![put_op("a", "2")], vec![])],
-        vec![put_op("a", "1"), nested(vec![], vec![put_op("a", "2")])],
-        vec![nested(vec![put_op("a", "1")], vec![]), nested(vec![], vec![put_op("a", "2")])],
-        vec![nested(vec![all()], vec![]), put_op("a", "2")],
-        vec![nested(vec![put_op("a", "1")], vec![]), nested(vec![all()], vec![])],
-        vec![nested(vec![put_op("a", "1"), put_op("a", "2")], vec![])],
-    ];
-    for ops in refused {
-        let txn = if_then(vec![], ops);
-        assert_eq!(check::txn(&txn, check::OPS_MAX), Err(Refused::DuplicateKey), "{txn:?}");
-        let other = Txn { failure: txn.success, ..Txn::default() };
-        assert_eq!(check::txn(&other, check::OPS_MAX), Err(Refused::DuplicateKey), "{other:?}");
-    }
-    let allowed = [
-        vec![nested(vec![put_op("a", "1")], vec![put_op("a", "2")])],
-        vec![nested(vec![put_op("a", "1")], vec![all()])],
-        vec![delete_op(Span::Range(b("a"), b("c"))), put_op("c", "1"), put_op("0", "1")],
-        vec![all(), all(), delete_op(key("a"))],
-    ];
-    for ops in allowed {
-        let txn = if_then(vec![], ops);
-        assert_eq!(check::txn(&txn, check::OPS_MAX), Ok(()), "{txn:?}");
-    }
-}
-
-#[test]
-fn a_transaction_has_at_most_128_operations_and_inner_ones_have_the_rest() {
-    let puts = |count: usize, prefix: &str| -> Vec<Op> {
-        (0..count).map(|index| put_op(&alloc::format!("{prefix}{index}"), "")).collect()
-    };
-    let checked = |txn: &Txn| check::txn(txn, check::OPS_MAX);
-    assert_eq!(checked(&if_then(vec![], puts(128, "a"))), Ok(()));
-    assert_eq!(checked(&if_then(vec![], puts(129, "a"))), Err(Refused::TooManyOps));
-    assert_eq!(checked(&Txn { failure: puts(129, "a"), ..Txn::default() }), Err(Refused::TooManyOps));
-    let compare = Compare { span: key("a"), result: Comparison::Equal, operand: Operand::Version(0) };
-    assert_eq!(checked(&if_then(vec![compare; 129], vec![])), Err(Refused::TooManyOps));
-
-    let with_inner = |own: usize, inner: usize| {
-        let mut ops = puts(own - 1, "a");
-        ops.push(Op::Txn(if_then(vec![], puts(inner, "b"))));
-        if_then(vec![], ops)
-    };
-    assert_eq!(checked(&with_inner(28, 100)), Ok(()));
-    assert_eq!(checked(&with_inner(28, 101)), Err(Refused::TooManyOps));
 }
 
 #[test]
@@ -508,18 +336,6 @@ fn a_view_stays_as_it_was() {
     settle(&mut store);
     assert_eq!(view.get(&b("a")).expect("it was there").value, b("1"));
     assert_eq!((view.revision(), view.keys(), view.compacted()), (Revision(2), 1, Revision(0)));
-}
-
-#[test]
-fn a_read_only_transaction_on_a_view_leaves_it_alone() {
-    let mut store = Store::default();
-    put(&mut store, "a", "1");
-    let view = store.view().clone();
-    let done = view.txn_read(&if_then(vec![], vec![put_op("a", "2"), Op::Range(Range::of(key("a")))]));
-    let done = done.expect("readable");
-    let OpDone::Range(found) = &done.answers[1] else { panic!("a range answers with what it found") };
-    assert_eq!(values_of(&found.kvs), ["2"]);
-    assert_eq!(view, *store.view());
 }
 
 #[test]
