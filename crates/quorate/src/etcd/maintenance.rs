@@ -109,7 +109,14 @@ impl maintenance_server::Maintenance for Maintenance {
         })))
     }
 
-    async fn move_leader(&self, _: Request<pb::MoveLeaderRequest>) -> Result<Response<pb::MoveLeaderResponse>, Status> {
+    async fn move_leader(
+        &self,
+        request: Request<pb::MoveLeaderRequest>,
+    ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
+        let target = request.into_inner().target_id;
+        if !self.0.cluster.members.iter().any(|member| member.id == target) {
+            return Err(EtcdError::BadTransferee.into());
+        }
         Err(Status::unimplemented("etcdserver: the head of a chain is not moved by hand"))
     }
 

@@ -16,7 +16,7 @@
 use std::io::{self, Read};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use quorate_machines::kv::{Chunk, MemoryTable, Restore, Table};
+use quorate_machines::kv::{Chunk, Restore, Table};
 use ring::digest;
 
 use crate::keyspace::View;
@@ -150,19 +150,11 @@ pub enum SnapshotError {
     Malformed(String),
 }
 
-/// Reads a snapshot and builds its store.
+/// Reads a snapshot, and builds its store in the empty `table`.
 ///
 /// # Errors
 /// See [`SnapshotError`].
-pub fn read(source: impl Read) -> Result<View, SnapshotError> {
-    read_into(source, MemoryTable::default())
-}
-
-/// Reads a snapshot into an empty table.
-///
-/// # Errors
-/// See [`SnapshotError`].
-pub fn read_into<T: Table>(source: impl Read, table: T) -> Result<quorate_machines::kv::View<T>, SnapshotError> {
+pub fn read<T: Table>(source: impl Read, table: T) -> Result<quorate_machines::kv::View<T>, SnapshotError> {
     let mut input = Hashing { source, hash: digest::Context::new(&digest::SHA256), read: 0 };
     if input.take(MAGIC.len())?[..] != MAGIC[..] {
         return Err(SnapshotError::Foreign);

@@ -42,7 +42,11 @@ pub(super) async fn call(
         Method::POST => {}
         Method::OPTIONS => return pages::response(StatusCode::OK, JSON, ""),
         _ => {
-            return pages::response(StatusCode::METHOD_NOT_ALLOWED, "text/plain; charset=utf-8", "Method Not Allowed\n");
+            return pages::response(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "text/plain; charset=utf-8",
+                "Method Not Allowed\n",
+            );
         }
     }
     gateway.metrics.started(rpc);
