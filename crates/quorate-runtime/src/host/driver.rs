@@ -29,7 +29,7 @@ use crate::wal::{Disk, Identity, OpenError, Options, Recovered, Wal, WalError};
 /// How many messages between processes of one node may wait.
 pub const LOCAL_LEN_MAX: usize = 64 << 10;
 
-/// How many bytes may wait for the disk before new work is refused.
+/// How many bytes may wait for the disk before nothing more is taken in. At half of it, new work is refused.
 pub const BACKLOG_BYTES_MAX: u64 = 64 << 20;
 
 /// The way to other nodes.
@@ -382,7 +382,13 @@ where
     /// Whether new work should be refused.
     #[must_use]
     pub fn is_overloaded(&self) -> bool {
-        self.wal.is_full() || self.wal.backlog_bytes() > BACKLOG_BYTES_MAX || self.local.len() > LOCAL_LEN_MAX / 2
+        self.wal.is_full() || self.wal.backlog_bytes() > BACKLOG_BYTES_MAX / 2 || self.local.len() > LOCAL_LEN_MAX / 2
+    }
+
+    /// Whether so much waits for the disk that nothing should be taken in before some of it is durable.
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        self.wal.backlog_bytes() > BACKLOG_BYTES_MAX
     }
 
     /// Writes and syncs what was appended, and ends the log.

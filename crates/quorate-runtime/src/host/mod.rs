@@ -183,16 +183,17 @@ where
             };
             // The links write what this batch sent and read what came meanwhile.
             tokio::task::yield_now().await;
+            let is_stalled = self.driver.is_stalled();
             let pause = if more { Duration::ZERO } else { self.pause() };
             tokio::select! {
                 biased;
                 () = &mut shutdown => return Ok(self.driver.close()?),
-                count = self.asks.recv_many(&mut asked, BATCH_LEN_MAX), if asks_open => asks_open = count > 0,
+                count = self.asks.recv_many(&mut asked, BATCH_LEN_MAX), if asks_open && !is_stalled => asks_open = count > 0,
                 () = self.doorbell.notified() => {}
                 () = std::future::ready(()), if more => {}
                 () = tokio::time::sleep(pause) => {}
             }
-            if asks_open && asked.is_empty() {
+            if asks_open && !is_stalled && asked.is_empty() {
                 while asked.len() < BATCH_LEN_MAX
                     && let Ok(ask) = self.asks.try_recv()
                 {
@@ -223,7 +224,9 @@ where
         }
         driver.release_durable(net)?;
         let mut more = driver.ring(BATCH_LEN_MAX, net);
-        more |= net.take(inbox, BATCH_LEN_MAX);
+        if !driver.is_stalled() {
+            more |= net.take(inbox, BATCH_LEN_MAX);
+        } // else the mailbox fills and drops: the disk rings the doorbell when it has caught up
         driver.note_batch(inbox.len(), asked.len());
         for Inbound { from, to, message, .. } in inbox.drain(..) {
             driver.deliver(from, to, message, net);

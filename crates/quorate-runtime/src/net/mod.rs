@@ -16,12 +16,12 @@ mod hello;
 mod incoming;
 mod outgoing;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use quorate_model::codec::{DecodeError, FRAME_BYTES_MAX, Reader, Wire, put_frame};
+use quorate_model::codec::{DecodeError, FRAME_BYTES_MAX, HEADER_BYTES, Reader, Wire, put_frame};
 use quorate_model::time::{HybridClock, HybridTime};
 use quorate_model::{NodeId, Pid};
 use tokio::net::TcpListener;
@@ -51,6 +51,8 @@ pub struct NetConfig {
     pub peers: BTreeMap<NodeId, String>,
     /// How many messages may wait for the host.
     pub mailbox_len_max: usize,
+    /// How many bytes they may have been on the wire, all together.
+    pub mailbox_bytes_max: usize,
     /// How many bytes may wait for one peer.
     pub outgoing_bytes_max: usize,
 }
@@ -60,7 +62,8 @@ impl NetConfig {
     #[must_use]
     pub fn new(cluster: impl Into<String>, node: NodeId, peers: BTreeMap<NodeId, String>) -> Self {
         let (mailbox_len_max, outgoing_bytes_max) = (64 << 10, FRAME_BYTES_MAX + (16 << 20));
-        Self { cluster: cluster.into(), node, peers, mailbox_len_max, outgoing_bytes_max }
+        let mailbox_bytes_max = 4 * FRAME_BYTES_MAX;
+        Self { cluster: cluster.into(), node, peers, mailbox_len_max, mailbox_bytes_max, outgoing_bytes_max }
     }
 }
 
@@ -75,6 +78,8 @@ pub struct Inbound<M> {
     pub message: M,
     /// When it was sent, by the sender's hybrid clock.
     pub sent: HybridTime,
+    /// How many bytes it was on the wire.
+    pub wire_bytes: usize,
 }
 
 /// What the net did. Read at any time from any thread.
@@ -110,23 +115,42 @@ pub struct NetMetrics {
 
 /// The messages that wait for the host. Bounded; what does not fit is dropped and counted.
 struct Mailbox<M> {
-    queue: Mutex<VecDeque<Inbound<M>>>,
+    waiting: Mutex<Waiting<M>>,
     len_max: usize,
+    bytes_max: usize,
     doorbell: Arc<Notify>,
 }
 
+struct Waiting<M> {
+    queue: VecDeque<Inbound<M>>,
+    wire_bytes: usize,
+}
+
 impl<M> Mailbox<M> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting<M>> {
+        // The queue is whole after each statement, so a panic elsewhere leaves nothing half done in it.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn put_all(&self, messages: &mut Vec<Inbound<M>>, metrics: &NetMetrics) {
         if messages.is_empty() {
             return;
         }
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = self.len_max.saturating_sub(queue.len()).min(messages.len());
-        let dropped = messages.len() - room;
-        queue.extend(messages.drain(..).take(room));
-        drop(queue);
-        metrics.received.fetch_add(room as u64, Ordering::Relaxed);
-        metrics.dropped_mailbox.fetch_add(dropped as u64, Ordering::Relaxed);
+        let count = messages.len() as u64;
+        let mut dropped = 0;
+        let mut waiting = self.waiting();
+        for inbound in messages.drain(..) {
+            let wire_bytes = waiting.wire_bytes + inbound.wire_bytes;
+            if waiting.queue.len() < self.len_max && wire_bytes <= self.bytes_max {
+                waiting.wire_bytes = wire_bytes;
+                waiting.queue.push_back(inbound);
+            } else {
+                dropped += 1;
+            }
+        }
+        drop(waiting);
+        metrics.received.fetch_add(count - dropped, Ordering::Relaxed);
+        metrics.dropped_mailbox.fetch_add(dropped, Ordering::Relaxed);
         self.doorbell.notify_one();
     }
 }
@@ -138,7 +162,7 @@ struct Common<M> {
     mailbox: Mailbox<M>,
     metrics: Arc<NetMetrics>,
     /// Refusals that were logged, so that each is logged once.
-    logged: Mutex<std::collections::BTreeSet<String>>,
+    logged: Mutex<BTreeSet<String>>,
 }
 
 /// How many different refusals are remembered as logged.
@@ -187,7 +211,9 @@ impl<M: Wire + Send + 'static> Net<M> {
     /// Outside a tokio runtime.
     #[must_use]
     pub fn start(config: NetConfig, listener: TcpListener, doorbell: Arc<Notify>) -> Self {
-        let mailbox = Mailbox { queue: Mutex::default(), len_max: config.mailbox_len_max, doorbell };
+        let waiting = Mutex::new(Waiting { queue: VecDeque::new(), wire_bytes: 0 });
+        let (len_max, bytes_max) = (config.mailbox_len_max, config.mailbox_bytes_max);
+        let mailbox = Mailbox { waiting, len_max, bytes_max, doorbell };
         let common = Arc::new(Common {
             config,
             instance: rand::random(),
@@ -258,16 +284,19 @@ impl<M: Wire + Send + 'static> Net<M> {
 
     /// Moves up to `len_max` messages that arrived to the end of `into`. Whether more wait.
     pub fn take(&mut self, into: &mut VecDeque<Inbound<M>>, len_max: usize) -> bool {
-        let mut queue = self.common.mailbox.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = queue.len().min(len_max);
+        let mut waiting = self.common.mailbox.waiting();
+        let count = waiting.queue.len().min(len_max);
         let first = into.len();
-        if into.is_empty() && count == queue.len() {
-            std::mem::swap(into, &mut queue);
+        if into.is_empty() && count == waiting.queue.len() {
+            std::mem::swap(into, &mut waiting.queue);
+            waiting.wire_bytes = 0;
         } else {
-            into.extend(queue.drain(..count));
+            let wire_bytes: usize = waiting.queue.range(..count).map(|inbound| inbound.wire_bytes).sum();
+            waiting.wire_bytes -= wire_bytes;
+            into.extend(waiting.queue.drain(..count));
         }
-        let more = !queue.is_empty();
-        drop(queue);
+        let more = !waiting.queue.is_empty();
+        drop(waiting);
         for inbound in into.range(first..) {
             if inbound.sent.wall_ms <= self.wall_ms.saturating_add(HYBRID_AHEAD_MS_MAX) {
                 self.hybrid.receive(self.wall_ms, inbound.sent);
@@ -281,7 +310,7 @@ impl<M: Wire + Send + 'static> Net<M> {
     /// How many messages wait for the host.
     #[must_use]
     pub fn mailbox_len(&self) -> usize {
-        self.common.mailbox.queue.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.common.mailbox.waiting().queue.len()
     }
 
     /// Whether the link to `node` is up.
@@ -317,13 +346,14 @@ impl<M> Drop for Net<M> {
 /// # Errors
 /// When the bytes are no message.
 pub fn decode_message<M: Wire>(payload: bytes::Bytes) -> Result<Inbound<M>, DecodeError> {
+    let wire_bytes = HEADER_BYTES + payload.len();
     let mut reader = Reader::new(payload);
     let sent = HybridTime::decode(&mut reader)?;
     let from = Pid::decode(&mut reader)?;
     let to = Pid::decode(&mut reader)?;
     let message = M::decode(&mut reader)?;
     reader.end()?;
-    Ok(Inbound { from, to, message, sent })
+    Ok(Inbound { from, to, message, sent, wire_bytes })
 }
 
 fn note_link(metrics: &NetMetrics, is_up: &AtomicBool, up: bool) {

@@ -4,7 +4,7 @@
 //! Small on purpose, so that [`super::memory`] can stand in for it and enumerate what a crash may leave.
 
 use std::fs;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -115,6 +115,16 @@ impl Folder {
         fs::create_dir_all(&path)?;
         Ok(Self { path })
     }
+
+    /// The folder at `path`, which must be there: for looking at it.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn existing(path: impl AsRef<Path>) -> io::Result<Self> {
+        let path = path.as_ref().to_path_buf();
+        fs::read_dir(&path)?;
+        Ok(Self { path })
+    }
 }
 
 /// The file that is locked; its content means nothing.
@@ -132,7 +142,14 @@ impl Disk for Folder {
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
-        Ok(Box::new(fs::File::options().read(true).write(true).open(self.path.join(name))?))
+        let path = self.path.join(name);
+        match fs::File::options().read(true).write(true).open(&path) {
+            // A copy that may only be read can be looked at all the same.
+            Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {
+                Ok(Box::new(fs::File::open(path)?))
+            }
+            other => Ok(Box::new(other?)),
+        }
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn File>> {

@@ -99,7 +99,7 @@ pub fn inspect(disk: &dyn Disk, visit: &mut Visit<'_>) -> Result<Verdict, OpenEr
         Ok(Some(base)) => segments.walk(base, &mut |seen| visit_row(&seen, &mut verdict, visit)),
         Ok(None) => {
             let first = Place { segment: segments.numbers.first().copied().unwrap_or(1), offset: 0 };
-            Err(WalkError::Damage(Damage::at(first, "no segment with a compacted start")))
+            Err(WalkError::Damage(Damage::at(first, "no segment with a compacted start is there")))
         }
         Err(error) => Err(error),
     };

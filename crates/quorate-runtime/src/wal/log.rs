@@ -18,7 +18,7 @@ use bytes::Bytes;
 
 use super::Options;
 use super::disk::{Disk, File};
-use super::error::{OpenError, WalError, segment_name};
+use super::error::{Damage, OpenError, WalError, segment_name};
 use super::format::{
     BATCH_HEAD_BYTES, BatchHead, BatchKind, FILLER, Place, SECTOR_BYTES, SegmentHead, put_record, record_end,
     seal_records, whole_sectors,
@@ -130,8 +130,8 @@ impl Log {
         let segments = Segments::list(&*disk, folder).map_err(|source| io_error(&*disk, "list the files", source))?;
         let base = segments.base().map_err(walk_error)?;
         let Some(base) = base else {
-            let what = "there, but the log is gone: no segment with a compacted start".to_owned();
-            return Err(OpenError::Identity { folder: disk.display(), what });
+            let first = Place { segment: segments.numbers.first().copied().unwrap_or(1), offset: 0 };
+            return Err(Damage::at(first, "no segment with a compacted start is there").into());
         };
         let mut record_count = 0;
         let walked = segments
