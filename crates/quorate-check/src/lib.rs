@@ -46,7 +46,10 @@ pub mod explore;
 pub mod fingerprint;
 pub mod history;
 pub mod linearizable;
+pub mod scenario;
+pub mod shrink;
 pub mod simulate;
+pub mod space_time_diagram;
 
 pub use cast::{Call, Cast, Status, View};
 pub use explore::{Alarms, Clocks, Exploration, Explorer, Faults, cost, explore};

@@ -1,8 +1,8 @@
 //! The chain in every interleaving of small instances, and each of its rules broken on purpose and seen.
 
 use expect_test::{Expect, expect};
-use quorate_check::casts::chain::{ListRole, Shape, Wish, cast};
 use quorate_check::casts::Lists;
+use quorate_check::casts::chain::{ListRole, Shape, Wish, cast};
 use quorate_check::{Alarms, Exploration, Explorer, Faults};
 use quorate_model::outbox::Output;
 use quorate_model::{Outbox, Pid};
@@ -70,7 +70,12 @@ fn write_then_read() -> Shape {
 #[test]
 fn a_member_that_acknowledges_before_it_is_durable_is_refuted() {
     let alter = |node: Node<Lists>| node.breaking(Mutant::AcknowledgesBeforeDurable);
-    refuted(write_then_read(), faults().crashes(1), alter, expect!["refuted in 10 steps: what is committed is on every disk"]);
+    refuted(
+        write_then_read(),
+        faults().crashes(1),
+        alter,
+        expect!["refuted in 10 steps: what is committed is on every disk"],
+    );
 }
 
 #[test]
@@ -126,7 +131,12 @@ fn a_member_that_replays_other_than_it_lived_is_refuted() {
 fn a_member_that_takes_answers_to_questions_of_an_earlier_life_is_refuted() {
     let shape = Shape::new(2, vec![(1, vec![Read(0), Read(0)]), (2, vec![Append(0, 1)])]);
     let alter = |node: Node<Lists>| node.breaking(Mutant::TakesLateAnswers);
-    refuted(shape, faults().crashes(1).crash_only([Pid::chain(1, 0)]), alter, expect!["holds: 129465 states, 427012 transitions, depth 35"]);
+    refuted(
+        shape,
+        faults().crashes(1).crash_only([Pid::chain(1, 0)]),
+        alter,
+        expect!["holds: 129465 states, 427012 transitions, depth 35"],
+    );
 }
 
 #[test]
@@ -152,5 +162,10 @@ fn a_tail_that_answers_before_it_has_committed_again_is_refuted() {
 #[test]
 fn a_tail_that_commits_what_only_it_has_is_refuted() {
     let alter = |node: Node<Lists>| node.breaking(Mutant::CommitsAtTailAlone);
-    refuted(write_then_read(), faults().crashes(1), alter, expect!["refuted in 9 steps: what is committed is on every disk"]);
+    refuted(
+        write_then_read(),
+        faults().crashes(1),
+        alter,
+        expect!["refuted in 9 steps: what is committed is on every disk"],
+    );
 }

@@ -2,6 +2,9 @@
 
 mod support;
 
+use std::time::Duration;
+
+use quorate_check::shrink::shrink;
 use quorate_check::simulate::{Draw, Report, Seeds, run_seed, simulate};
 use quorate_check::{Cast, Status};
 use quorate_model::Pid;
@@ -80,4 +83,18 @@ fn a_snapshot_that_is_one_short_fails_a_seed() {
     let bad = || Counter { compacts_badly: true, ..Counter::default() };
     let report = simulate(|_| counter::cast(bad(), 4, 25), &Seeds::new(0..300));
     assert_eq!(report.failure.expect("a seed fails").property, "no number is said twice");
+}
+
+#[test]
+fn a_failing_run_is_cut_down_to_what_it_takes() {
+    let make = |draw: &mut Draw| abd_cast(draw, Role::forgetful_storage, Role::patient_client);
+    let seeds = Seeds::new(0..300);
+    let failure = simulate(make, &seeds).failure.expect("a seed fails");
+    let whole = failure.plan.faults.len() + 120;
+    let shrunk = shrink(make, &seeds, &failure, Duration::from_secs(20)).expect("it fails again");
+    println!("{whole} parts, {} left: {:?} {:?}", shrunk.part_count(), shrunk.plan.faults, shrunk.scripts);
+    println!("{} events, {} steps", shrunk.run.events, shrunk.run.trace.len());
+    assert_eq!(shrunk.run.failure.as_ref(), Some(&failure.property));
+    // A write, a crash that forgets it, and a read that misses it; some runs need a little more to get there.
+    assert!(shrunk.part_count() <= 20, "{} of {whole} parts are left", shrunk.part_count());
 }

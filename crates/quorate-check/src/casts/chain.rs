@@ -7,6 +7,7 @@ use quorate_protocols::chain::{Client, ClientBounds, Configuration, Message, Nod
 
 use super::{Append, ListSpec, Lists, Read};
 use crate::cast::{Call, Cast, Status, View};
+use crate::simulate::Draw;
 
 /// A chain's process over lists.
 pub type ListRole = Role<Lists>;
@@ -54,6 +55,24 @@ impl Shape {
     }
 }
 
+/// An instance that a seed draws: one to five members, up to five people who append and read.
+#[must_use]
+pub fn drawn(draw: &mut Draw) -> Shape {
+    let node_count = draw.below(5) as u32 + 1;
+    let mut item = 0;
+    let people = (0..=draw.below(5)).map(|_| {
+        let node = draw.below(node_count.into()) as u32 + 1;
+        let wishes = (0..=draw.below(12)).map(|_| {
+            item += 1;
+            let key = draw.below(2) as u32;
+            if draw.per_mille(600) { Wish::Append(key, item) } else { Wish::Read(key) }
+        });
+        (node, wishes.collect())
+    });
+    let people = people.collect();
+    Shape { batching: draw.per_mille(500), ..Shape::new(node_count, people) }
+}
+
 /// The cast of an instance.
 #[must_use]
 pub fn cast(shape: &Shape) -> Cast<ListRole> {
@@ -76,7 +95,8 @@ pub fn cast(shape: &Shape) -> Cast<ListRole> {
 }
 
 fn member(shape: &Shape, node: NodeId, members: &[NodeId]) -> Node<Lists> {
-    let options = NodeOptions { batching: shape.batching, retry_after: Duration::from_millis(50), ..Default::default() };
+    let options =
+        NodeOptions { batching: shape.batching, retry_after: Duration::from_millis(50), ..Default::default() };
     (shape.alter)(Node::new(node, Configuration::new(1, members.to_vec()), options, Lists::default()))
 }
 
@@ -126,7 +146,10 @@ fn logs_agree(view: &View<'_, ListRole>, node_count: u32) -> bool {
     nodes.iter().enumerate().all(|(at, one)| {
         nodes[..at].iter().all(|other| {
             one.entries().all(|(index, entry)| {
-                other.entries().find(|(other, _)| *other == index).is_none_or(|(_, other)| other.operation == entry.operation)
+                other
+                    .entries()
+                    .find(|(other, _)| *other == index)
+                    .is_none_or(|(_, other)| other.operation == entry.operation)
             })
         })
     })
@@ -138,9 +161,10 @@ fn commits_are_durable(view: &View<'_, ListRole>, node_count: u32) -> bool {
     let committed = nodes.iter().filter_map(|(live, _)| Some((*live)?.status().committed)).max().unwrap_or(0);
     // A commit is acted on only when the outbox lets it out, so a member's own unsynced records do not count against it.
     let settled = |node: u32| view.unsynced_count(Pid::chain(node, 0)) == 0;
-    (1..=node_count).zip(&nodes).filter(|(node, (_, durable))| settled(*node) && durable.status().boot > 0).all(
-        |(_, (_, durable))| durable.status().last >= committed,
-    )
+    (1..=node_count)
+        .zip(&nodes)
+        .filter(|(node, (_, durable))| settled(*node) && durable.status().boot > 0)
+        .all(|(_, (_, durable))| durable.status().last >= committed)
 }
 
 fn members<'a>(

@@ -98,4 +98,3 @@ impl Keyed for ListSpec {
         *key
     }
 }
-

@@ -2,5 +2,6 @@
 
 pub mod chain;
 mod lists;
+pub mod store;
 
 pub use lists::{Append, ListSpec, Lists, Read};

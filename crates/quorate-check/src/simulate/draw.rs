@@ -41,10 +41,16 @@ impl Draw {
         range.start + Duration::from_nanos(if width == 0 { 0 } else { self.below(width) })
     }
 
-    /// A duration that is `mean` on average, with a long tail that ends at 16 times the mean.
+    /// A duration that is `mean` on average, with a long tail: nearly an exponential distribution.
     pub fn around(&mut self, mean: Duration) -> Duration {
-        let uniform = (self.0.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
-        mean.mul_f64((-(1.0 - uniform).ln()).min(16.0))
+        // -log2 of a uniform number, its mantissa taken for linear: whole numbers only, so that all machines agree.
+        let uniform = self.0.next_u64() | 1;
+        let halvings = u64::from(uniform.leading_zeros());
+        let mantissa = ((uniform << halvings) >> 31) & 0xffff_ffff;
+        let log = u128::from((halvings << 32) + (0xffff_ffff - mantissa));
+        // The mean of that is 3/2.
+        let nanos = (mean.as_nanos() * log * 2 / 3) >> 32;
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
     /// One of `options`.
@@ -59,5 +65,33 @@ impl Draw {
 impl Choose for Draw {
     fn choose(&mut self, count: usize) -> usize {
         self.below(count as u64) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draws_are_spread_as_they_say() {
+        let mut draw = Draw::seeded(7, 0);
+        let mean = Duration::from_millis(3);
+        let drawn: Vec<Duration> = (0..100_000).map(|_| draw.around(mean)).collect();
+        let average = drawn.iter().sum::<Duration>() / 100_000;
+        assert!(average > mean * 98 / 100 && average < mean * 102 / 100, "{average:?}");
+        let beyond = drawn.iter().filter(|it| **it > mean * 3).count();
+        assert!((3_000..7_000).contains(&beyond), "{beyond} of 100,000 take three times as long");
+        let lost = (0..100_000).filter(|_| draw.per_mille(300)).count();
+        assert!((29_000..31_000).contains(&lost), "{lost}");
+    }
+
+    #[test]
+    fn streams_of_one_seed_differ_and_the_same_stream_does_not() {
+        let numbers = |stream| -> Vec<u64> {
+            let mut draw = Draw::seeded(3, stream);
+            (0..8).map(|_| draw.below(u64::MAX)).collect()
+        };
+        assert_eq!(numbers(0), numbers(0));
+        assert_ne!(numbers(0), numbers(1));
     }
 }

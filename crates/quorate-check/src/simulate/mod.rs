@@ -97,6 +97,10 @@ impl Seeds {
         Self { severity, ..self }
     }
 
+    pub(crate) fn bounds_ref(&self) -> &Bounds {
+        &self.bounds
+    }
+
     /// What runs are held to.
     #[must_use]
     pub fn bounds(self, bounds: Bounds) -> Self {
@@ -277,8 +281,8 @@ pub fn run_seed<P: Simulated>(
 }
 
 fn plan_for<P: Simulated>(cast: &Cast<P>, seeds: &Seeds, draw: &mut Draw) -> Plan {
-    let asks_max = cast.askers.iter().map(|asker| asker.asks.len()).max().unwrap_or(0);
-    Plan::draw(node_ids(cast).len(), asks_max, &seeds.severity, draw)
+    let ask_counts: Vec<usize> = cast.askers.iter().map(|asker| asker.asks.len()).collect();
+    Plan::draw(node_ids(cast).len(), &ask_counts, &seeds.severity, draw)
 }
 
 /// Runs all seeds. `make` makes the cast of a run, and may draw from its seed. Stops at the first run that fails: the

@@ -69,8 +69,8 @@ pub struct Plan {
     pub drifts: Vec<Drift>,
     /// The faults, and when they begin.
     pub faults: Vec<(Duration, Fault)>,
-    /// How long people think between an answer and the next question, on average.
-    pub think_mean: Duration,
+    /// For each asker, before when each of his questions is not asked. What is missing is asked at once.
+    pub asks_at: Vec<Vec<Duration>>,
 }
 
 /// What plans are drawn from.
@@ -110,12 +110,12 @@ impl Plan {
             sync_mean: Duration::from_millis(1),
             drifts: vec![Drift(0); node_count],
             faults: Vec::new(),
-            think_mean: Duration::from_millis(5),
+            asks_at: Vec::new(),
         }
     }
 
-    /// Draws a plan for `node_count` nodes and people who ask at most `asks_max` things each.
-    pub fn draw(node_count: usize, asks_max: usize, severity: &Severity, draw: &mut Draw) -> Self {
+    /// Draws a plan for `node_count` nodes and people who ask so many things each.
+    pub fn draw(node_count: usize, ask_counts: &[usize], severity: &Severity, draw: &mut Draw) -> Self {
         let heals_at = draw.between(&(severity.faulty_max / 8..severity.faulty_max));
         let sometimes =
             |draw: &mut Draw, most: u32| if draw.per_mille(500) { draw.below(most.into()) as u32 } else { 0 };
@@ -145,10 +145,18 @@ impl Plan {
         }
         faults.sort_by_key(|(at, _)| *at);
         let sync_mean = *draw.pick(&[100, 1_000, 10_000].map(Duration::from_micros));
-        // Mostly such that people ask for as long as there are faults; sometimes all at once.
-        let spread = heals_at / u32::try_from(asks_max.max(1)).unwrap_or(u32::MAX);
-        let think_mean = *draw.pick(&[spread, spread, spread / 2, Duration::from_millis(1)]);
-        Self { heals_at, links, sync_mean, drifts, faults, think_mean }
+        // Mostly people ask for as long as there are faults; sometimes all at once.
+        let all_at_once = draw.per_mille(200);
+        let asks_at = ask_counts
+            .iter()
+            .map(|count| {
+                let until = if all_at_once { Duration::from_millis(1) } else { heals_at };
+                let mut at: Vec<Duration> = (0..*count).map(|_| draw.between(&(Duration::ZERO..until))).collect();
+                at.sort_unstable();
+                at
+            })
+            .collect();
+        Self { heals_at, links, sync_mean, drifts, faults, asks_at }
     }
 }
 

@@ -27,6 +27,11 @@ use crate::history::{History, Operation};
 /// The kind of a message's frame.
 const MESSAGE: u8 = 1;
 
+/// How long people think between an answer and the next question at least, on average.
+const THINK_MEAN: Duration = Duration::from_millis(2);
+/// How long they wait when nobody takes the question, on average.
+const ASK_AGAIN_MEAN: Duration = Duration::from_millis(50);
+
 enum Happening<T> {
     Arrive { from: usize, to: usize, id: u64, frame: Bytes, damaged: bool },
     Ring { seat: usize, timer: T, life: u32, setting: u64 },
@@ -101,6 +106,8 @@ pub(super) struct World<'a, P: Process> {
     settling: bool,
     events: u64,
     message_count: u64,
+    /// Messages on their way between processes of one node: these are never bytes.
+    within_node: BTreeMap<u64, P::Message>,
     setting_count: u64,
     counts: FaultCounts,
     print: Fingerprinter,
@@ -165,6 +172,7 @@ impl<'a, P: Simulated> World<'a, P> {
             settling: false,
             events: 0,
             message_count: 0,
+            within_node: BTreeMap::new(),
             setting_count: 0,
             counts: FaultCounts::default(),
             print: Fingerprinter::seeded(seed),
@@ -301,7 +309,11 @@ impl<'a, P: Simulated> World<'a, P> {
 
     fn arrive(&mut self, from: usize, to: usize, id: u64, frame: &Bytes, damaged: bool) {
         let pid = self.seats[to].pid;
-        match decode::<P::Message>(frame) {
+        let message = match self.within_node.remove(&id) {
+            Some(message) => Ok(message), // such a message comes once and whole
+            None => decode::<P::Message>(frame),
+        };
+        match message {
             Err(_) if damaged => {
                 self.counts.damaged += 1;
                 self.note(pid, 3, id, || What::Note { label: "a damaged frame was refused".to_owned() });
@@ -394,11 +406,15 @@ impl<'a, P: Simulated> World<'a, P> {
     }
 
     fn send(&mut self, from: usize, to: usize, message: &P::Message) {
-        let mut frame = Vec::with_capacity(HEADER_BYTES + 32);
-        put_frame(MESSAGE, &mut frame, |out| message.encode(out));
-        let frame = Bytes::from(frame);
         let id = self.message_count;
         self.message_count += 1;
+        let mut frame = Vec::with_capacity(HEADER_BYTES + 32);
+        if self.seats[from].node == self.seats[to].node {
+            self.within_node.insert(id, message.clone());
+        } else {
+            put_frame(MESSAGE, &mut frame, |out| message.encode(out));
+        }
+        let frame = Bytes::from(frame);
         let (pid, target) = (self.seats[from].pid, self.seats[to].pid);
         self.note(pid, 7, quorate_model::codec::checksum(&frame).into(), || What::Send {
             id,
@@ -418,7 +434,7 @@ impl<'a, P: Simulated> World<'a, P> {
         for delay in [fate.first, fate.copy].into_iter().flatten() {
             self.after(delay, Happening::Arrive { from, to, id, frame: frame.clone(), damaged: false });
         }
-        if let Some(delay) = fate.damaged {
+        if let Some(delay) = fate.damaged.filter(|_| !frame.is_empty()) {
             let mut bytes = frame.to_vec();
             let bit = self.draw.below(bytes.len() as u64 * 8) as usize;
             bytes[bit / 8] ^= 1 << (bit % 8);
@@ -427,9 +443,11 @@ impl<'a, P: Simulated> World<'a, P> {
     }
 
     fn ask_later(&mut self, asker: usize) {
-        if self.askers[asker].next < self.cast.askers[asker].asks.len() {
-            let think = self.draw.around(self.plan.think_mean);
-            self.after(think, Happening::Ask { asker });
+        let next = self.askers[asker].next;
+        if next < self.cast.askers[asker].asks.len() {
+            let planned = self.plan.asks_at.get(asker).and_then(|at| at.get(next)).map_or(0, |at| nanos(*at));
+            let at = planned.max(self.now + nanos(self.draw.around(THINK_MEAN)));
+            self.at(at, Happening::Ask { asker });
         }
     }
 
@@ -438,7 +456,8 @@ impl<'a, P: Simulated> World<'a, P> {
         let seat = self.cast.index_of(who.to).unwrap_or_else(|| panic!("{} is asked and not in the cast", who.to));
         let node = self.seats[seat].node;
         if self.seats[seat].live.is_none() || self.nodes[node].paused.is_some() {
-            return self.ask_later(asker); // nobody takes the question
+            let wait = self.draw.around(ASK_AGAIN_MEAN);
+            return self.after(wait, Happening::Ask { asker });
         }
         let index = self.askers[asker].next;
         self.askers[asker] = Asking { next: index + 1, open: Some(self.done.len()) };

@@ -1,0 +1,57 @@
+//! The chain under every fault that the simulator has, over lists and over the real store. One seed is one history.
+
+use quorate_check::casts::{Lists, chain, store};
+use quorate_check::simulate::{Draw, Report};
+use quorate_check::{Seeds, simulate};
+use quorate_protocols::chain::{Mutant, Node};
+
+/// How many seeds of each kind a test run plays.
+const SEEDS: u64 = 1_000;
+
+fn seeds(range: std::ops::Range<u64>) -> Seeds {
+    Seeds::new(range).threads(std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+fn holds(report: &Report) {
+    println!("{report}");
+    assert!(report.holds(), "{report}");
+}
+
+#[test]
+fn lists_on_a_chain_hold_under_every_fault() {
+    holds(&simulate(|draw: &mut Draw| chain::cast(&chain::drawn(draw)), &seeds(0..SEEDS)));
+}
+
+#[test]
+fn the_store_on_a_chain_holds_under_every_fault() {
+    holds(&simulate(store::drawn, &seeds(0..SEEDS)));
+}
+
+type Alter = fn(Node<Lists>) -> Node<Lists>;
+
+macro_rules! breaking {
+    ($($mutant:ident),* $(,)?) => {
+        [$((stringify!($mutant), (|node: Node<Lists>| node.breaking(Mutant::$mutant)) as Alter)),*]
+    };
+}
+
+/// The simulator must find what the explorer finds: each of these breaks one rule.
+#[test]
+fn broken_members_are_found_by_seeds_too() {
+    for (name, alter) in breaking![
+        AcknowledgesBeforeDurable,
+        ReadsUncommitted,
+        IgnoresDirty,
+        ForgetsSessions,
+        AppliesTwice,
+        TakesStaleForwards,
+        OrdersBeforeJoined,
+        AnswersBeforeFloor,
+        CommitsAtTailAlone,
+    ] {
+        let broken = |draw: &mut Draw| chain::cast(&chain::drawn(draw).altered(alter));
+        let report = simulate(broken, &seeds(0..5_000));
+        let failure = report.failure.unwrap_or_else(|| panic!("{name} was not found in {} runs", report.runs));
+        println!("{name}: seed {}: {}", failure.seed, failure.property);
+    }
+}
