@@ -221,7 +221,9 @@ impl Config {
             }
         }
         if self.bounds.checkpoint_bytes.saturating_mul(2) > self.bounds.log_bytes {
-            return Err("`checkpoint_bytes` must be at most half of `log_bytes`, or the log fills before it is cut".into());
+            return Err(
+                "`checkpoint_bytes` must be at most half of `log_bytes`, or the log fills before it is cut".into()
+            );
         }
         Ok(())
     }

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use quorate::cli::{Output, client, dev, serve, wal};
+use quorate::bench;
+use quorate::cli::{Output, client, dev, prove, serve, wal};
 
 /// A coordination server: an etcd-compatible store that is replicated along a chain, and the tools that prove it.
 #[derive(Parser, Debug)]
@@ -85,6 +86,24 @@ enum Command {
         #[arg(long, value_enum, default_value_t, global = true)]
         output: Output,
     },
+    /// Explore every interleaving of a small instance of a protocol.
+    Check {
+        #[command(subcommand)]
+        command: prove::CheckCommand,
+        /// How to print.
+        #[arg(long, value_enum, default_value_t, global = true)]
+        output: Output,
+    },
+    /// Run random histories of a protocol with every fault.
+    Simulate {
+        #[command(subcommand)]
+        command: prove::SimulateCommand,
+        /// How to print.
+        #[arg(long, value_enum, default_value_t, global = true)]
+        output: Output,
+    },
+    /// Load a cluster and measure.
+    Bench(bench::BenchArgs),
     /// Print the completion script of a shell.
     #[command(after_help = "Example:
   quorate completion bash > /etc/bash_completion.d/quorate")]
@@ -119,6 +138,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Lease { target, command } => asynchronously(client::lease(&target, command)),
         Command::Status { target } => asynchronously(client::status(&target)),
         Command::Wal { command, output } => wal::run(&command, output),
+        Command::Check { command, output } => prove::check(command, output),
+        Command::Simulate { command, output } => prove::simulate_command(command, output),
+        Command::Bench(args) => asynchronously(async { Ok(bench::run_and_print(args).await?) }),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "quorate", &mut std::io::stdout());
             Ok(())

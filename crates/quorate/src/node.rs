@@ -10,7 +10,7 @@ use quorate_protocols::chain::{Client, ClientBounds, Configuration, Node as Memb
 use quorate_runtime::host::{Host, HostConfig};
 use quorate_runtime::net::NetConfig;
 use quorate_runtime::store::{Store, StoreOptions};
-use quorate_runtime::wal::{Options, Folder};
+use quorate_runtime::wal::{Folder, Options};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
@@ -48,18 +48,12 @@ impl Node {
 
         let members = config.members.iter().map(|member| quorate_model::NodeId(member.id)).collect();
         let configuration = Configuration::new(CONFIGURATION_PREFIX_LEN, members);
-        let options = PortOptions {
-            me,
-            head: configuration.head(),
-            checkpoint_bytes: config.bounds.checkpoint_bytes,
-        };
+        let options = PortOptions { me, head: configuration.head(), checkpoint_bytes: config.bounds.checkpoint_bytes };
         let member = Member::new(me, configuration, NodeOptions::default(), kv)
             .observed_by(Pid::outside(me.0, 0), quorate_machines::kv::Query::default());
         let client = Client::new(CONFIGURATION_PREFIX_LEN, ClientBounds::default());
-        let processes = vec![
-            (Pid::chain(me.0, 0), Role::Node(Box::new(member))),
-            (Pid::client(me.0, 0), Role::Client(client)),
-        ];
+        let processes =
+            vec![(Pid::chain(me.0, 0), Role::Node(Box::new(member))), (Pid::client(me.0, 0), Role::Client(client))];
 
         let (asks, asked) = mpsc::channel(ASKS_LEN_MAX);
         let others = config.members.iter().filter(|member| member.id != config.node);
@@ -72,7 +66,9 @@ impl Node {
         let (host, recovered) = Host::open(host, disk, peers, processes, port, asked)?;
         if let Some(torn) = &recovered.torn {
             let (bytes, file, offset) = (torn.bytes, &torn.file, torn.offset);
-            tracing::warn!("the log had a torn end of {bytes} bytes at {file}:{offset}, never acknowledged; it was cut");
+            tracing::warn!(
+                "the log had a torn end of {bytes} bytes at {file}:{offset}, never acknowledged; it was cut"
+            );
         }
         let keyspace = Keyspace::new(asks.clone(), seen, config.bounds.patience());
         Ok(Self { host, keyspace, asks })

@@ -25,8 +25,13 @@ pub use txn::{TxnArgs, txn};
 #[derive(clap::Args, Clone, Debug)]
 pub struct Target {
     /// Addresses of nodes; the first that answers is asked.
-    #[arg(long, env = "QUORATE_ENDPOINTS", value_delimiter = ',', global = true,
-          default_value = "127.0.0.1:2379,127.0.0.1:22379,127.0.0.1:32379")]
+    #[arg(
+        long,
+        env = "QUORATE_ENDPOINTS",
+        value_delimiter = ',',
+        global = true,
+        default_value = "127.0.0.1:2379,127.0.0.1:22379,127.0.0.1:32379"
+    )]
     pub endpoints: Vec<String>,
     /// How to print.
     #[arg(long, value_enum, default_value_t, global = true)]
@@ -354,14 +359,21 @@ pub async fn status(target: &Target) -> anyhow::Result<()> {
     if target.output == Output::Json {
         emit(&[serde_json::to_string(&rows)?.into()])?;
     } else {
-        println!("{:<24} {:>6} {:>6} {:>10} {:>10} {:>12}", "endpoint", "member", "head", "revision", "applied", "bytes");
+        println!(
+            "{:<24} {:>6} {:>6} {:>10} {:>10} {:>12}",
+            "endpoint", "member", "head", "revision", "applied", "bytes"
+        );
         for row in &rows {
             match (&row.status, &row.error) {
                 (Some(status), _) => {
                     let header = status.header.clone().unwrap_or_default();
                     println!(
                         "{:<24} {:>6x} {:>6x} {:>10} {:>10} {:>12}",
-                        row.endpoint, header.member_id, status.leader, header.revision, status.raft_applied_index,
+                        row.endpoint,
+                        header.member_id,
+                        status.leader,
+                        header.revision,
+                        status.raft_applied_index,
                         status.db_size
                     );
                 }

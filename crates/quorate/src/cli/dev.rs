@@ -55,7 +55,8 @@ pub struct DevArgs {
 /// # Errors
 /// When a port is taken, the data cannot be written, or a node does not come up.
 pub async fn run(args: DevArgs) -> anyhow::Result<()> {
-    let temporary = if args.ephemeral { Some(tempfile::tempdir().context("cannot make a temporary folder")?) } else { None };
+    let temporary =
+        if args.ephemeral { Some(tempfile::tempdir().context("cannot make a temporary folder")?) } else { None };
     let data = match (&temporary, &args.data) {
         (Some(folder), _) => folder.path().to_path_buf(),
         (None, Some(data)) => data.clone(),
@@ -66,7 +67,13 @@ pub async fn run(args: DevArgs) -> anyhow::Result<()> {
     let mut nodes = Vec::new();
     for member in &members {
         let config = write_config(&args, &data, &members, member)?;
-        nodes.push(Node { name: member.name(), client: member.client.clone(), child: start(&config)?, config, deaths: 0 });
+        nodes.push(Node {
+            name: member.name(),
+            client: member.client.clone(),
+            child: start(&config)?,
+            config,
+            deaths: 0,
+        });
     }
     let outcome = tokio::select! {
         outcome = watch_over(&mut nodes, &data, temporary.is_some()) => outcome,

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod dev;
+pub mod prove;
 pub mod serve;
 pub mod wal;
 

@@ -1,12 +1,14 @@
 //! `quorate check` and `quorate simulate`: anyone can prove the protocols again, with the code that runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use quorate_check::casts::chain::{Shape, Wish, cast};
-use quorate_check::{Alarms, Explorer, Faults, cost};
+use quorate_check::casts::chain::{self, Shape, Wish, cast};
+use quorate_check::casts::store;
+use quorate_check::simulate::{self, Bounds, Plan, Report};
+use quorate_check::{Alarms, Draw, Explorer, Faults, Seeds, cost};
 use serde::Serialize;
 
 use super::Output;
@@ -114,18 +116,130 @@ pub fn check(command: CheckCommand, output: Output) -> anyhow::Result<()> {
     };
     print_check(&report, output)?;
     if let Some(path) = &args.diagram {
-        let trace = if run.trace.is_empty() { quorate_check::explore::example(&cast) } else { run.trace.clone() };
-        let svg = quorate_check::space_time_diagram::svg(&trace);
-        std::fs::write(path, svg).with_context(|| format!("cannot write {}", path.display()))?;
+        let trace = if run.trace.is_empty() { example(args.nodes) } else { run.trace.clone() };
+        draw_to(path, &trace)?;
     }
     if !report.holds {
         if output == Output::Text && !run.trace.is_empty() {
-            println!("\n{}", quorate_check::space_time_diagram::text(&run.trace));
+            println!("\n{}", quorate_check::space_time_diagram::text(&run.trace, DIAGRAM_WIDTH));
         }
         bail!("{}", report.verdict);
     }
     Ok(())
 }
+
+/// One run without faults, to look at: an append at the head and a read at the tail.
+fn example(node_count: u32) -> quorate_model::trace::Trace {
+    let shape = Shape::new(node_count, vec![(1, vec![Wish::Append(0, 1)]), (node_count, vec![Wish::Read(0)])]);
+    let ask_counts = [1, 1];
+    let mut plan = Plan::calm(node_count as usize);
+    plan.asks_at = ask_counts.map(|count| vec![Duration::from_millis(50); count]).to_vec();
+    simulate::run(&cast(&shape), &plan, &Bounds::default(), 0, true).trace
+}
+
+/// Runs many random histories with every fault.
+#[derive(clap::Subcommand, Debug)]
+pub enum SimulateCommand {
+    /// The chain, over lists and over the real key-value store.
+    #[command(after_help = "Examples:
+  quorate simulate chain --seeds 1000
+  quorate simulate chain --for-s 60
+  quorate simulate chain --seed 4711 --diagram failure.svg    one history again")]
+    Chain(SimulateArgs),
+}
+
+/// Which histories.
+#[derive(clap::Args, Debug)]
+pub struct SimulateArgs {
+    /// How many seeds; each is one history over lists and one over the store.
+    #[arg(long, default_value_t = 1_000)]
+    seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
+    first: u64,
+    /// Go on for so many seconds, whatever the number of seeds.
+    #[arg(long, conflicts_with = "seeds")]
+    for_s: Option<u64>,
+    /// Run this one seed only.
+    #[arg(long, conflicts_with_all = ["seeds", "first", "for_s"])]
+    seed: Option<u64>,
+    /// Draw the failing history, or that of `--seed`, to this file.
+    #[arg(long)]
+    diagram: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct SimulateRow {
+    machine: &'static str,
+    holds: bool,
+    runs: u64,
+    operations: u64,
+    events: u64,
+    simulated_h: f64,
+    faults: u64,
+    seconds: f64,
+    failure: Option<(u64, String)>,
+}
+
+/// Runs `quorate simulate`.
+///
+/// # Errors
+/// When a history breaks a claim; the error names the seed.
+pub fn simulate_command(command: SimulateCommand, output: Output) -> anyhow::Result<()> {
+    let SimulateCommand::Chain(args) = command;
+    let range = match (args.seed, args.for_s) {
+        (Some(seed), _) => seed..seed + 1,
+        (None, Some(_)) => args.first..u64::MAX,
+        (None, None) => args.first..args.first.saturating_add(args.seeds),
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut seeds = Seeds::new(range).threads(threads);
+    if let Some(for_s) = args.for_s {
+        seeds = seeds.time_max(Duration::from_secs(for_s.div_ceil(2)));
+    }
+    let lists = simulate::simulate(|draw: &mut Draw| cast(&chain::drawn(draw)), &seeds);
+    report("lists", &lists, &args, output)?;
+    if let (Some(seed), Some(path)) = (args.seed, &args.diagram) {
+        let (run, _) = simulate::run_seed(&|draw: &mut Draw| cast(&chain::drawn(draw)), &seeds, seed, true);
+        draw_to(path, &run.trace)?;
+    }
+    report("store", &simulate::simulate(store::drawn, &seeds), &args, output)
+}
+
+fn report(machine: &'static str, report: &Report, args: &SimulateArgs, output: Output) -> anyhow::Result<()> {
+    let failure = report.failure.as_ref().map(|failure| (failure.seed, failure.property.clone()));
+    if output == Output::Json {
+        let row = SimulateRow {
+            machine,
+            holds: report.failure.is_none(),
+            runs: report.runs,
+            operations: report.operations,
+            events: report.events,
+            simulated_h: report.simulated.as_secs_f64() / 3600.0,
+            faults: report.counts.total(),
+            seconds: report.elapsed.as_secs_f64(),
+            failure,
+        };
+        println!("{}", serde_json::to_string(&row)?);
+    } else {
+        println!("{machine}: {report}");
+    }
+    if let Some(failure) = &report.failure {
+        if let Some(path) = &args.diagram {
+            draw_to(path, &failure.trace)?;
+        }
+        bail!("seed {} breaks a claim over {machine}: {}", failure.seed, failure.property);
+    }
+    Ok(())
+}
+
+fn draw_to(path: &Path, trace: &quorate_model::trace::Trace) -> anyhow::Result<()> {
+    let svg = quorate_check::space_time_diagram::svg(trace);
+    std::fs::write(path, svg).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// How wide a diagram in the terminal is, in characters.
+const DIAGRAM_WIDTH: usize = 120;
 
 fn progress_bar() -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} {elapsed} {human_pos} states, {per_sec}, {msg}");

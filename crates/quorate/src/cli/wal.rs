@@ -66,13 +66,25 @@ fn print_row(out: &mut impl std::io::Write, row: &Row, output: Output) -> anyhow
     }
     match row {
         Row::Segment { file, generation, is_base, .. } => {
-            writeln!(out, "segment {file}, generation {generation}{}", if *is_base { ", compacted start" } else { "" })?;
+            writeln!(
+                out,
+                "segment {file}, generation {generation}{}",
+                if *is_base { ", compacted start" } else { "" }
+            )?;
         }
         Row::Batch { place, batch, record_count, body_bytes, .. } => {
-            writeln!(out, "  batch {batch} at {}: {record_count} records, {body_bytes} bytes", at(place.segment, place.offset))?;
+            writeln!(
+                out,
+                "  batch {batch} at {}: {record_count} records, {body_bytes} bytes",
+                at(place.segment, place.offset)
+            )?;
         }
         Row::Record { place, sequence, stream, payload_bytes } => {
-            writeln!(out, "    record {sequence} of {stream:#x} at {}: {payload_bytes} bytes", at(place.segment, place.offset))?;
+            writeln!(
+                out,
+                "    record {sequence} of {stream:#x} at {}: {payload_bytes} bytes",
+                at(place.segment, place.offset)
+            )?;
         }
     }
     Ok(())
@@ -96,7 +108,10 @@ fn print_verdict(verdict: &Verdict, output: Output) -> anyhow::Result<()> {
             verdict.payload_bytes
         );
         if let Some(torn) = &verdict.torn {
-            println!("torn end, never acknowledged; a node cuts it when it starts: {} bytes at {}:{}", torn.bytes, torn.file, torn.offset);
+            println!(
+                "torn end, never acknowledged; a node cuts it when it starts: {} bytes at {}:{}",
+                torn.bytes, torn.file, torn.offset
+            );
         }
     }
     std::io::stdout().flush()?;

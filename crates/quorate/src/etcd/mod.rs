@@ -16,6 +16,7 @@
 mod answers;
 mod auth;
 mod cluster;
+pub mod codec;
 pub mod convert;
 mod election;
 mod errors;

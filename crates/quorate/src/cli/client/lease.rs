@@ -57,9 +57,7 @@ pub async fn lease(target: &Target, command: LeaseCommand) -> anyhow::Result<()>
         LeaseCommand::Grant { ttl_s } => {
             let request = pb::LeaseGrantRequest { ttl: ttl_s, id: 0 };
             let answer = client.lease_grant(target.request(request)).await?.into_inner();
-            print(target, &answer, |answer| {
-                vec![format!("lease {:x} granted with {} s", answer.id, answer.ttl).into()]
-            })
+            print(target, &answer, |answer| vec![format!("lease {:x} granted with {} s", answer.id, answer.ttl).into()])
         }
         LeaseCommand::Revoke { lease } => {
             let answer = client.lease_revoke(target.request(pb::LeaseRevokeRequest { id: lease })).await?.into_inner();
