@@ -4,7 +4,8 @@
 //! |---------------|-----------------------------------------------------------------------------|
 //! | `command`     | what the store is asked and what it answers                                  |
 //! | `check`       | what is refused without a store                                              |
-//! | `table`       | the ordered map that everything stands in; `memory` is one; `layout`, `record` |
+//! | `table`       | the ordered map that everything stands in; `layout` says where, `record` how    |
+//! | `memory`      | a table in memory, on a persistent `tree` of packed `keys`                     |
 //! | `view`        | the store at one moment: `range`, `txn`, `watch`, `hash` read it             |
 //! | `mvcc`        | one change: new versions at a new revision; `compact` forgets old ones       |
 //! | `lease`       | keys that die together; `expiry` is their time, at the head                  |

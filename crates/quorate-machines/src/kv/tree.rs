@@ -11,7 +11,8 @@
 //! Leaves are small, since copying one touches the reference count of each of its values. A leaf that overflows at its end
 //! is left full and a new one begun, so that what is appended in order, as changes are, fills its leaves.
 //!
-//! Rejected: `imbl::OrdMap`, which this replaced: keys on the heap made a get of 100,000 keys 1.6 us, and counting a scan.
+//! Rejected: `imbl::OrdMap`, which this replaced: with each key on the heap, 100,000 keys took 433 bytes each instead of
+//! 372, and counting them was a scan of 0.9 ms instead of two searches of 0.9 us (`examples/kv_cost.rs`).
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
