@@ -5,11 +5,12 @@
 //! both ends. What names another life than the present one was said to or by someone who is no more.
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use quorate_model::{DecodeError, Reader, Wire};
 
 /// Which configuration and which lives a message belongs to.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp {
     /// The length of the sender's configuration prefix.
     pub configuration: u64,
@@ -17,6 +18,13 @@ pub struct Stamp {
     pub boot: u64,
     /// The receiver's life, as the sender knows it; 0 when it does not.
     pub peer_boot: u64,
+}
+
+// Short, since traces and diagrams are full of them: the sender's life, the receiver's, the configuration.
+impl fmt::Debug for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}>{}@{}", self.boot, self.peer_boot, self.configuration)
+    }
 }
 
 /// The way to the successor.

@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 
 use bytes::Bytes;
 use quorate_model::{Machine, NodeId};
@@ -10,7 +11,7 @@ use super::link::Stamp;
 use super::session::Sessions;
 
 /// The name of an operation: the client's session, and which of its operations. Applied at most once.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OperationId {
     /// The node whose client asked.
     pub owner: NodeId,
@@ -20,8 +21,21 @@ pub struct OperationId {
     pub number: u64,
 }
 
+// Short, since traces and diagrams are full of them: node, epoch, number.
+impl fmt::Debug for OperationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.owner.0, self.epoch, self.number)
+    }
+}
+
+impl<C: fmt::Debug> fmt::Debug for Entry<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {:?}", self.operation, self.command)
+    }
+}
+
 /// One place of the log.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Entry<C> {
     /// Whose command.
     pub operation: OperationId,
@@ -101,64 +115,64 @@ pub enum Message<M: Machine> {
     },
     /// To the successor: this is where my log ends; how about yours?
     Hello {
-        /// Which lives.
-        stamp: Stamp,
         /// The last index of the sender's log.
         last: u64,
         /// The last index that the sender knows to be committed.
         committed: u64,
+        /// Which lives.
+        stamp: Stamp,
     },
     /// To the predecessor: this is where my log ends, and what you lack of it.
     Welcome {
-        /// Which lives.
-        stamp: Stamp,
         /// The last index of the sender's log.
         last: u64,
         /// The index of the first of `entries`.
         first: u64,
         /// What the receiver lacks, or as much of it as fits a message.
         entries: Batch<M::Command>,
+        /// Which lives.
+        stamp: Stamp,
     },
     /// To the successor: the next entries.
     Forward {
-        /// Which lives.
-        stamp: Stamp,
         /// The index of the first of `entries`.
         first: u64,
         /// The entries.
         entries: Batch<M::Command>,
         /// All members from the head to the sender have everything up to here on disk.
         durable: u64,
+        /// Which lives.
+        stamp: Stamp,
     },
     /// To the successor: all members from the head to the sender have everything up to `index` on disk.
     Durable {
-        /// Which lives.
-        stamp: Stamp,
         /// Up to here.
         index: u64,
+        /// Which lives.
+        stamp: Stamp,
     },
     /// To the predecessor: everything up to `index` is on every member's disk, for good.
     Committed {
-        /// Which lives.
-        stamp: Stamp,
         /// Up to here.
         index: u64,
+        /// Which lives.
+        stamp: Stamp,
     },
     /// To the tail: how far have you committed?
     Question {
-        /// Which lives.
-        stamp: Stamp,
         /// Which question of this life.
         nonce: u64,
+        /// Which lives.
+        stamp: Stamp,
     },
     /// From the tail: so far, at some moment after the question.
     CommittedAt {
-        /// Which lives.
-        stamp: Stamp,
         /// Which question.
         nonce: u64,
         /// So far.
         index: u64,
+        /// Which lives.
+        stamp: Stamp,
     },
 }
 
