@@ -10,6 +10,9 @@
 //! | steps until | every state where it is not true has a next step | each state | - |
 //! | finally | true when everything has come to rest | states without a next step | after the faults are healed |
 //! | history | true of what was asked and answered | each new history | at the end |
+//!
+//! Losses, copies and crashes are bad luck and count neither as a way nor as a next step. Restarts do: what is down comes
+//! up again.
 
 use std::collections::BTreeSet;
 

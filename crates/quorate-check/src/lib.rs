@@ -3,10 +3,12 @@
 //!
 //! | tool | what it answers | file |
 //! |------|-----------------|------|
-//! | *explorer* | does it hold in every interleaving of a small instance? | [`explore`] |
-//! | *simulator* | does it hold, and recover, over long runs with every kind of fault? | [`simulate`] |
+//! | *explorer* | does it hold in every interleaving of a small instance? | [`mod@explore`] |
+//! | *simulator* | does it hold, and recover, over long runs with every kind of fault? | [`mod@simulate`] |
 //! | *history check* | could one copy, asked one at a time, have given these answers? | [`linearizable`] |
 //! | *scenario* | what exactly happens in this one run? | [`scenario`] |
+//! | *shrinking* | which faults and questions does a failing run take? | [`mod@shrink`] |
+//! | *space-time diagram* | what does a trace look like? | [`space_time_diagram`] |
 //!
 //! All of them take a [`Cast`]: a set of processes, what people outside ask them, and what must be true.
 //!
@@ -27,14 +29,17 @@
 //!     .sometimes("a read sees a write", |view| ..)
 //!     .possible("all is answered", |view| view.all_answered())     // from every state there is a way to there
 //!     .steps_until("all is answered", |view| view.all_answered())  // a step from every state that is not final
-//!     .linearizable("registers are atomic", RegisterMap, |ask, answer| Some(Call { op, ret }))
+//!     .linearizable_by_key("registers are atomic", RegisterMap::new(), |ask, answer| Some(Call { op, ret }))
 //!     .compaction_is_faithful();
 //!
 //! let run = explore(&cast, Faults::none().crashes(1).losses(1));
 //! expect!["holds: 1234 states, 5678 transitions, depth 21"].assert_eq(&run.verdict.to_string());
-//! // run.trace: a quorate_model::trace::Trace of the shortest counterexample; space_time_diagram::text(&run.trace)
+//! print!("{}", space_time_diagram::text(&run.trace, 120)); // of a shortest counterexample, if there is one
 //!
-//! let cost = cost(&cast); // of each operation, run alone: messages, rounds, durable writes
+//! let costs = cost(&cast); // of each operation, run alone: messages, delays, durable writes
+//!
+//! let report = simulate(|draw| cast(draw), &Seeds::new(0..1000).threads(2));
+//! assert!(report.holds(), "{report}");
 //! ```
 //!
 //! `explore(..)` is short for `Explorer::new(&cast).faults(..).run()`, which also has threads, limits, depth first,

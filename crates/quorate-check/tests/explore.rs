@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use expect_test::expect;
 use quorate_check::explore::{Cost, Verdict};
-use quorate_check::{Alarms, Cast, Clocks, Explorer, Faults, cost, explore};
+use quorate_check::{Alarms, Cast, Clocks, Explorer, Faults, View, cost, explore};
 use quorate_model::trace::What;
 use quorate_model::{Context, Event, Outbox, Output, Pid, Process};
 use support::abd::{Message, Role, cast, storage_pids};
@@ -332,4 +332,42 @@ fn a_lease_counts_from_when_it_was_asked_for_and_allows_for_drift() {
     expect!["holds: 746 states, 1092 transitions, depth 17"].assert_eq(&verdict(SECOND * 3 / 2, false));
     expect!["refuted in 7 steps: who holds it is known to hold it"].assert_eq(&verdict(SECOND * 3 / 2, true));
     expect!["refuted in 7 steps: who holds it is known to hold it"].assert_eq(&verdict(SECOND * 3, false));
+}
+
+/// Counts its lives on disk, and is content with the second.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+struct Reborn {
+    lives: u64,
+}
+
+impl Process for Reborn {
+    type Message = ();
+    type Timer = ();
+    type Record = u64;
+
+    fn on(&mut self, event: Event<Self>, cx: &mut Context<'_, Self>) {
+        if event == Event::Start {
+            let lives = self.lives + 1;
+            cx.append(self, lives);
+        }
+    }
+
+    fn replay(&mut self, record: u64) {
+        self.lives = record;
+    }
+
+    fn compact(&self) -> impl Iterator<Item = u64> {
+        (self.lives > 0).then_some(self.lives).into_iter()
+    }
+}
+
+#[test]
+fn bad_luck_is_neither_a_way_nor_a_next_step() {
+    let cast = || Cast::new().process(Pid::chain(1, 0), Reborn::default());
+    let content = |view: &View<'_, Reborn>| view.process(Pid::chain(1, 0)).is_some_and(|it| it.lives >= 2);
+    let verdict = |cast: Cast<Reborn>| explore(&cast, Faults::none().crashes(1)).verdict.to_string();
+    expect!["holds: 8 states, 8 transitions, depth 3"].assert_eq(&verdict(cast().sometimes("it lived twice", content)));
+    expect!["refuted in 0 steps: it lived twice"].assert_eq(&verdict(cast().possible("it lived twice", content)));
+    expect!["refuted in 1 steps: it lived twice"].assert_eq(&verdict(cast().steps_until("it lived twice", content)));
+    expect!["refuted in 1 steps: it lived twice"].assert_eq(&verdict(cast().finally("it lived twice", content)));
 }

@@ -37,6 +37,13 @@ pub(super) enum Move<T> {
     Tick,
 }
 
+impl<T> Move<T> {
+    /// Whether it is bad luck: nothing may rely on it.
+    pub fn is_fault(&self) -> bool {
+        matches!(self, Self::Lose { .. } | Self::Crash { .. } | Self::Deliver { keep: true, .. })
+    }
+}
+
 /// What a move changes.
 pub(super) struct Change<'a, P: Process> {
     pub made: Move<P::Timer>,

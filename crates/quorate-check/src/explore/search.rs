@@ -30,11 +30,21 @@ struct Waiting<P: Explorable> {
     state: State<P>,
 }
 
+/// A state that a move leads to.
+struct Found<P: Explorable> {
+    from: u32,
+    depth: u32,
+    /// Which of the moves of `from` it is, counted from 0; each way to choose counts as one.
+    made: u32,
+    is_fault: bool,
+    print: u128,
+    /// Nothing if it was visited.
+    state: Option<State<P>>,
+}
+
 /// What expanding some states brought.
 struct Expanded<P: Explorable> {
-    /// For each move: the state it began in, which of its moves it is, the print, and the state if it may be new.
-    found: Vec<(u32, u32, u128, Option<State<P>>)>,
-    depth: Vec<u32>,
+    found: Vec<Found<P>>,
     /// The first state that refutes a claim, and which claim.
     refuted: Option<(u32, usize)>,
     /// Which claims were seen to be true, and for those of possible things, where.
@@ -109,20 +119,21 @@ pub(super) fn run<P: Explorable>(mut explorer: Explorer<'_, P>) -> Exploration {
             for (at, number) in expanded.good {
                 good[at].push(number);
             }
-            for ((from, made, print, state), from_depth) in expanded.found.into_iter().zip(expanded.depth) {
+            for found in expanded.found {
                 transitions += 1;
-                let number = match (visited.find(print), state) {
+                let number = match (visited.find(found.print), found.state) {
                     (Some(number), _) => number,
                     (None, Some(state)) => {
-                        let number = visited.add(print, Some(from), made);
-                        depth = depth.max(from_depth + 1);
-                        waiting.push_back(Waiting { number, depth: from_depth + 1, state });
+                        let number = visited.add(found.print, Some(found.from), found.made);
+                        depth = depth.max(found.depth);
+                        waiting.push_back(Waiting { number, depth: found.depth, state });
                         number
                     }
                     (None, None) => panic!("a state is dropped only when it was visited, or comes once more"),
                 };
-                if keeps_edges {
-                    edges.push((from, number));
+                // A good state must be in reach without bad luck.
+                if keeps_edges && !found.is_fault {
+                    edges.push((found.from, number));
                 }
             }
         }
@@ -205,7 +216,6 @@ fn expand<P: Explorable>(
 ) -> Expanded<P> {
     let mut expanded = Expanded {
         found: Vec::with_capacity(block.len() * 4),
-        depth: Vec::with_capacity(block.len() * 4),
         refuted: None,
         seen: vec![false; cast.properties.len()],
         good: Vec::new(),
@@ -216,7 +226,8 @@ fn expand<P: Explorable>(
     for waiting in block {
         let before = expanded.found.len();
         stepper.moves(&waiting.state, &mut moves);
-        if let Some(property) = claims(stepper, cast, waiting, moves.is_empty(), worker, &mut expanded) {
+        let at_rest = moves.iter().all(Move::is_fault);
+        if let Some(property) = claims(stepper, cast, waiting, at_rest, worker, &mut expanded) {
             expanded.refuted = Some((waiting.number, property));
             return expanded;
         }
@@ -225,9 +236,9 @@ fn expand<P: Explorable>(
                 let print = change.print;
                 let is_new = visited.find(print).is_none() && here.insert(print, ()).is_none();
                 let ordinal = (expanded.found.len() - before) as u32;
-                let next = is_new.then(|| stepper.apply(&waiting.state, change));
-                expanded.found.push((waiting.number, ordinal, print, next));
-                expanded.depth.push(waiting.depth);
+                let state = is_new.then(|| stepper.apply(&waiting.state, change));
+                let (from, depth, is_fault) = (waiting.number, waiting.depth + 1, made.is_fault());
+                expanded.found.push(Found { from, depth, made: ordinal, is_fault, print, state });
             });
         }
     }

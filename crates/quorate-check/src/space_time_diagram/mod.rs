@@ -1,6 +1,6 @@
 //! Space-time diagrams: a trace as a picture. Processes stand side by side, time goes down, messages are arrows.
 //!
-//! People outside stand left, then clients, then nodes. [`text`] is for a terminal, [`svg`] for a page.
+//! People outside stand left, then clients, then nodes. [`text`] is for a terminal, [`svg()`] for a page.
 //!
 //! | sign (text) | means |
 //! |------|-------|
