@@ -4,6 +4,7 @@ mod support;
 
 use std::time::Duration;
 
+use expect_test::expect;
 use quorate_check::shrink::shrink;
 use quorate_check::simulate::{Draw, Report, Seeds, run_seed, simulate};
 use quorate_check::{Cast, Status};
@@ -68,6 +69,10 @@ fn one_seed_is_one_run() {
         prints.insert(first.print);
     }
     assert_eq!(prints.len(), 50, "different seeds are different runs");
+    // The same in debug and release builds, and on every machine.
+    let seventh = run_seed(&make, &Seeds::new(0..50), 7, false).0;
+    expect!["bf7db6575ba727e0307ad7ba87450c75, 2057 events"]
+        .assert_eq(&format!("{:032x}, {} events", seventh.print, seventh.events));
 }
 
 #[test]
