@@ -3,6 +3,18 @@
 //! kernel's work for them, divided by the messages that arrived.
 //!
 //! `cargo run --release -p quorate-runtime --example host_bench [FOLDER]`
+//!
+//! Measured once on 2 virtual cores of an EPYC with other work on both (load 8); the first row with a record pays for
+//! the preparation of two segments in a few messages:
+//!
+//! | messages in flight | record each | messages/s | CPU us a message |
+//! |---|---|---|---|
+//! | 1 | no | 33,090 | 16.1 |
+//! | 64 | no | 1,034,766 | 0.55 |
+//! | 1024 | no | 1,410,219 | 0.35 |
+//! | 1 | yes | 602 | 169 |
+//! | 64 | yes | 29,610 | 4.0 |
+//! | 1024 | yes | 249,234 | 0.84 |
 
 use std::net::SocketAddr;
 use std::ops::Range;

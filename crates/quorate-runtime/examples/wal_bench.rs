@@ -5,6 +5,18 @@
 //!
 //! *closed*: append so many records, submit, wait until they are durable, again: all that the log adds is in the way.
 //! *open*: the next records are appended while the disk turns, as a host does.
+//!
+//! Measured on 2 virtual cores of an EPYC, ext4, with other work on both cores and on the disk (load 8 to 10), median of
+//! 40 rounds of 50 syncs each, taken in turns. Compare the ratios, not the figures:
+//!
+//! | record | records a sync | bare, records/s | closed : bare | open : bare |
+//! |---|---|---|---|---|
+//! | 256 B | 1 | 422 | 1.02 | 2.17 |
+//! | 256 B | 64 | 47,425 | 0.89 | 1.35 |
+//! | 4096 B | 1 | 845 | 0.84 | 1.48 |
+//! | 4096 B | 16 | 8,891 | 0.91 | 1.39 |
+//! | 4096 B | 64 | 15,906 | 0.96 | 1.36 |
+//! | 4096 B | 256 | 33,253 | 0.92 | 0.98 |
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

@@ -70,7 +70,7 @@ fn a_table_is_what_a_plain_map_is_through_checkpoints_snapshots_and_reopenings()
     for reopening in 0..12 {
         let mut table = open(&folder);
         let (recovered, beside) = table.recovered().unwrap_or((0, Bytes::new()));
-        assert!(recovered == 0 || beside == Bytes::from(recovered.to_string()));
+        assert!(recovered == 0 || beside == recovered.to_string());
         plain = at_checkpoint.get(&recovered).expect("it was a checkpoint").clone();
         assert!(recovered >= durable, "{durable} was durable, {recovered} came back");
         compare(&table, &plain, &mut rng, &format!("reopening {reopening}"));

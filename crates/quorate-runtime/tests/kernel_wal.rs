@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use quorate_model::{NodeId, Wire};
+use quorate_runtime::wal::memory::{Fault, MemoryDisk};
 use quorate_runtime::wal::transaction::{Bounds, Entry, TransactionError, Transactions};
 use quorate_runtime::wal::{Folder, Identity, OpenError, Options, Recovered, Wal, inspect};
 
@@ -205,5 +206,36 @@ fn a_full_log_says_so_before_it_is_too_late() {
     }
     assert!(!wal.is_full() && wal.bytes() < 128 << 10, "{}", wal.bytes());
     assert!(rung.load(Ordering::Relaxed) > 0);
+    wal.close().expect("the log works");
+}
+
+/// Waits until `condition` holds.
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let began = std::time::Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < std::time::Duration::from_secs(30), "{what} never came");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_new_work_and_takes_it_again_when_there_is_room() {
+    let disk = MemoryDisk::default();
+    let options = Options { segment_bytes: 64 << 10, ..Options::default() };
+    let open =
+        |disk: &MemoryDisk| Wal::open(Arc::new(disk.clone()), &identity("test", 1), options.clone(), |_, _| {}, || {});
+    drop(open(&disk).expect("the log opens"));
+    // Opening writes nothing but the next segment.
+    disk.fail_after(0, Fault::Full);
+    let (mut wal, _) = open(&disk).expect("the log opens");
+    until("the full disk", || wal.is_full());
+    wal.append(1, b"refused").expect("the log has not failed");
+    wal.compact([]).expect("a compaction without room is left out");
+    assert!(!wal.is_compacting());
+    disk.heal();
+    until("room", || !wal.is_full());
+    wal.append(1, b"taken").expect("the log works");
+    wal.submit().expect("the log works");
+    until("durability", || wal.durable() == Ok(2));
     wal.close().expect("the log works");
 }

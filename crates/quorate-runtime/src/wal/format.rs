@@ -375,3 +375,47 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_passes_at_its_place_and_at_no_other() {
+        let mut body = Vec::new();
+        put_record(&mut body, 7, |out| out.extend_from_slice(b"payload"));
+        put_record(&mut body, 8, |_| {});
+        let place = Place { segment: 3, offset: 1024 };
+        let head = BatchHead {
+            kind: BatchKind::Records,
+            body_bytes: body.len() as u32,
+            record_count: 2,
+            batch: 5,
+            first_sequence: 40,
+            synced: Place { segment: 3, offset: 512 },
+            previous_checksum: 9,
+        };
+        let (bytes, checksum) = head.encode(1, place);
+        seal_records(&mut body, 1, Place { offset: place.offset + BATCH_HEAD_BYTES as u64, ..place }, 40);
+        let passes = |folder, place: Place, first_sequence| {
+            let records = Records::new(folder, place, &BatchHead { first_sequence, ..head }, &body);
+            (BatchHead::decode(&bytes, folder, place).is_some(), records.filter(Result::is_ok).count())
+        };
+        assert_eq!(BatchHead::decode(&bytes, 1, place), Some((head, checksum)));
+        assert_eq!(passes(1, place, 40), (true, 2));
+        assert_eq!(passes(2, place, 40), (false, 0), "another folder");
+        assert_eq!(passes(1, Place { segment: 4, ..place }, 40), (false, 0), "another segment");
+        assert_eq!(passes(1, Place { offset: 1536, ..place }, 40), (false, 0), "another offset");
+        assert_eq!(passes(1, place, 41).1, 0, "another sequence number");
+    }
+
+    #[test]
+    fn a_sector_that_ends_with_zeros_looks_torn_and_ours_do_not() {
+        let mut sectors = [FILLER; 2 * SECTOR_BYTES];
+        assert!(!looks_torn(&sectors));
+        sectors[SECTOR_BYTES - 16..SECTOR_BYTES].fill(0);
+        assert!(looks_torn(&sectors));
+        assert!(looks_torn(&[1; 100]), "a file that ends within a sector");
+        assert!(is_zero(&[0; 77]) && !is_zero(&[0, 0, 1]));
+    }
+}

@@ -56,6 +56,7 @@ struct Shared {
     log_bytes: AtomicU64,
     backlog_bytes: AtomicU64,
     is_compacting: AtomicBool,
+    is_short_of_room: AtomicBool,
     metrics: WalMetrics,
     notify: Box<dyn Fn() + Send + Sync>,
 }
@@ -100,6 +101,7 @@ impl Wal {
             log_bytes: AtomicU64::new(log.bytes()),
             backlog_bytes: AtomicU64::new(0),
             is_compacting: AtomicBool::new(false),
+            is_short_of_room: AtomicBool::new(false),
             metrics: WalMetrics::default(),
             notify: Box::new(notify),
         });
@@ -175,7 +177,7 @@ impl Wal {
     }
 
     /// Replaces everything appended so far by `records` (stream, payload), which must stand for the same state. Goes on
-    /// in the background; nothing happens if a compaction is under way.
+    /// in the background; nothing happens if a compaction is under way, or if the disk has no room for it.
     ///
     /// # Errors
     /// If the log has failed.
@@ -183,7 +185,7 @@ impl Wal {
     /// # Panics
     /// If a payload is larger than [`format::PAYLOAD_BYTES_MAX`].
     pub fn compact(&mut self, records: impl IntoIterator<Item = (u64, Bytes)>) -> Result<(), WalError> {
-        if self.is_compacting() {
+        if self.is_compacting() || self.is_short_of_room() {
             return self.check();
         }
         self.submit()?;
@@ -215,10 +217,17 @@ impl Wal {
         self.shared.backlog_bytes.load(Ordering::Relaxed)
     }
 
+    /// Whether the disk has no room for the segment after this one.
+    #[must_use]
+    pub fn is_short_of_room(&self) -> bool {
+        self.shared.is_short_of_room.load(Ordering::Relaxed)
+    }
+
     /// Whether so little room is left that new work should be refused, and a compaction is due.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.bytes() + self.backlog_bytes() > self.options.bytes_max.saturating_sub(self.options.reserve_bytes)
+        self.is_short_of_room()
+            || self.bytes() + self.backlog_bytes() > self.options.bytes_max.saturating_sub(self.options.reserve_bytes)
     }
 
     /// How large things are.
@@ -332,6 +341,8 @@ fn wait_for_work(
 ) -> Result<(Option<Gathered>, bool), WalError> {
     let mut state = shared.state();
     loop {
+        let is_short_of_room = log.is_short_of_room();
+        shared.is_short_of_room.store(is_short_of_room, Ordering::Relaxed);
         let has_work = state.records.count > 0 || state.base.is_some();
         if has_work || state.is_closing {
             std::mem::swap(taken, &mut state.records);
@@ -340,13 +351,13 @@ fn wait_for_work(
             let base = base.take();
             return Ok((base, state.is_closing && !has_work));
         }
-        if *is_vouched {
+        if *is_vouched && !is_short_of_room && log.is_prepared() {
             state = shared.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
             continue;
         }
         let (again, waited) = shared.wake.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
         state = again;
-        if waited.timed_out() && state.records.count == 0 && state.base.is_none() && !state.is_closing {
+        if waited.timed_out() && !*is_vouched && state.records.count == 0 && state.base.is_none() && !state.is_closing {
             drop(state);
             log.vouch()?;
             *is_vouched = true;

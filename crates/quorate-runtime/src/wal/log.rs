@@ -2,10 +2,10 @@
 //! a thread of its own.
 //!
 //! *Compaction* writes the records that stand for everything so far as a *base* at the start of a new chain of segments,
-//! syncs it, and only then removes the old chain, its first segment first. Whatever a crash leaves is either an old chain
-//! that is whole, beside a base that is not complete, or a base that is complete: [`super::recover`] takes the newest
-//! complete one. Nothing is appended before the old chain has begun to go, so the old and the new never hold different
-//! things.
+//! syncs it, and only then removes the old chain. Whatever a crash leaves is either an old chain that is whole, beside a
+//! base that is not complete, or a base that is complete: [`super::recover`] takes the newest complete one. Nothing is
+//! appended before the old chain is gone for good, so a whole old chain never lacks anything; and one that has lost a
+//! segment is no chain, because the head of the base vouches for where it ended.
 //!
 //! Budget: one write and one data sync a batch; one directory sync a segment, made ahead of time.
 
@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -93,14 +94,22 @@ pub struct Log {
     previous_checksum: u32,
     next_sequence: u64,
     spare: Spare,
+    /// Whether the last segment that was made ahead could not be made.
+    is_short_of_room: bool,
     scratch: Vec<u8>,
     _lock: Box<dyn Send>,
 }
 
+/// The next segment, made ahead of time.
 enum Spare {
     None,
     Preparing(u64, mpsc::Receiver<io::Result<(Box<dyn File>, u64)>>),
+    Ready(u64, Box<dyn File>, u64),
+    Failed { since: Instant },
 }
+
+/// How long after a segment could not be made it is tried again.
+const PREPARE_AGAIN: Duration = Duration::from_secs(1);
 
 impl Log {
     /// Opens the log of `identity`, or makes it, and hands every record (stream, payload) to `replay` in order.
@@ -171,6 +180,7 @@ impl Log {
             previous_checksum: walked.previous_checksum,
             next_sequence: walked.next_sequence,
             spare: Spare::None,
+            is_short_of_room: false,
             scratch: Vec::new(),
             _lock: lock,
         };
@@ -220,6 +230,7 @@ impl Log {
             previous_checksum: 0,
             next_sequence: 1,
             spare: Spare::None,
+            is_short_of_room: false,
             scratch: Vec::new(),
             _lock: lock,
         };
@@ -295,15 +306,46 @@ impl Log {
             self.disk.remove(&segment_name(number)).map_err(|error| failed("remove", number, &error))?;
             Ok(())
         };
-        let (&first, rest) = old.split_first().expect("the segment in use is old");
-        remove(first)?;
-        self.sync_names()?; // from here on the old chain cannot be mistaken for a whole one
-        rest.iter().try_for_each(|&number| remove(number))?;
+        old.iter().try_for_each(|&number| remove(number))?;
         self.sync_names()?;
         self.sealed.retain(|(number, _)| !old.contains(number));
         base.bytes.clear();
         base.count = 0;
         Ok(())
+    }
+
+    /// Whether the segment after this one cannot be made at present: most likely the disk is full. The log goes on until
+    /// this segment is; it is tried again from time to time, when this is asked.
+    pub fn is_short_of_room(&mut self) -> bool {
+        match &self.spare {
+            Spare::Preparing(number, receiver) => match receiver.try_recv() {
+                Ok(Ok((file, file_bytes))) => {
+                    self.spare = Spare::Ready(*number, file, file_bytes);
+                    self.is_short_of_room = false;
+                }
+                Ok(Err(error)) => {
+                    if !self.is_short_of_room {
+                        tracing::warn!(folder = self.disk.display(), %error, "cannot make the log's next segment");
+                    }
+                    self.spare = Spare::Failed { since: Instant::now() };
+                    self.is_short_of_room = true;
+                }
+                Err(mpsc::TryRecvError::Empty) => {}
+                Err(mpsc::TryRecvError::Disconnected) => self.spare = Spare::None,
+            },
+            Spare::Failed { since } if since.elapsed() > PREPARE_AGAIN => {
+                self.spare = Spare::None;
+                self.prepare_ahead();
+            }
+            Spare::None | Spare::Ready(..) | Spare::Failed { .. } => {}
+        }
+        self.is_short_of_room
+    }
+
+    /// Whether the next segment is made, or need not be: then [`Log::is_short_of_room`] need not be asked again.
+    #[must_use]
+    pub fn is_prepared(&self) -> bool {
+        matches!(self.spare, Spare::Ready(..) | Spare::None)
     }
 
     /// Syncs what [`Log::vouch`] left.
@@ -437,14 +479,15 @@ impl Log {
     }
 
     fn take_spare(&mut self, number: u64, bytes: u64) -> io::Result<(Box<dyn File>, u64)> {
-        let spare = std::mem::replace(&mut self.spare, Spare::None);
-        let Spare::Preparing(spare_number, receiver) = spare else {
-            return prepare(&*self.disk, number, bytes);
+        let (made_number, made) = match std::mem::replace(&mut self.spare, Spare::None) {
+            Spare::Preparing(number, receiver) => (number, receiver.recv().ok().and_then(Result::ok)),
+            Spare::Ready(number, file, file_bytes) => (number, Some((file, file_bytes))),
+            Spare::None | Spare::Failed { .. } => return prepare(&*self.disk, number, bytes),
         };
-        assert_eq!(spare_number, number, "the spare segment is the next one");
-        match receiver.recv() {
-            Ok(Ok((file, file_bytes))) if file_bytes >= bytes => Ok((file, file_bytes)),
-            // Too small for a large record, or it failed and may go better now that a compaction has made room.
+        assert_eq!(made_number, number, "the spare segment is the next one");
+        match made {
+            Some((file, file_bytes)) if file_bytes >= bytes => Ok((file, file_bytes)),
+            // Too small for a large record, or it failed and may go better now that there is more room.
             _ => prepare(&*self.disk, number, bytes),
         }
     }
@@ -463,25 +506,33 @@ impl Drop for Log {
     }
 }
 
-/// Makes a segment file full of zeros, so that a later sync has no length and no extents to write.
+/// Makes a segment file full of zeros, so that a later sync has no length and no extents to write. If it cannot, the room
+/// that was taken is given back.
 fn prepare(disk: &dyn Disk, number: u64, bytes: u64) -> io::Result<(Box<dyn File>, u64)> {
-    let file = disk.create(&segment_name(number))?;
-    let bytes = bytes.next_multiple_of(SECTOR_BYTES as u64);
-    file.reserve(bytes)?;
-    let zeros = vec![0; PREPARE_BYTES.min(bytes as usize)];
-    let mut offset = 0;
-    while offset < bytes {
-        let part = &zeros[..zeros.len().min((bytes - offset) as usize)];
-        file.write_at(offset, part)?;
-        file.sync()?;
-        offset += part.len() as u64;
-    }
-    disk.sync_names()?;
-    Ok((file, bytes))
+    let name = segment_name(number);
+    let prepare = || {
+        let file = disk.create(&name)?;
+        let bytes = bytes.next_multiple_of(SECTOR_BYTES as u64);
+        file.reserve(bytes)?;
+        let zeros = vec![0; PREPARE_BYTES.min(bytes as usize)];
+        let mut offset = 0;
+        while offset < bytes {
+            let part = &zeros[..zeros.len().min((bytes - offset) as usize)];
+            file.write_at(offset, part)?;
+            file.sync()?;
+            offset += part.len() as u64;
+        }
+        disk.sync_names()?;
+        Ok((file, bytes))
+    };
+    prepare().inspect_err(|_| {
+        // What went wrong first is what counts.
+        let _ = disk.remove(&name);
+    })
 }
 
-/// Cuts what a crash tore and removes what no chain needs. Behind the end it goes from the newest back, so that no gap is
-/// left; before the base it begins with the oldest, as [`Log::compact`] does, so that no old chain looks whole.
+/// Cuts what a crash tore and removes what no chain needs, what is behind the end from the newest back, so that no gap is
+/// left there.
 fn repair(disk: &dyn Disk, segments: &Segments<'_>, base: u64, walked: &Walked) -> io::Result<u64> {
     let behind = segments.numbers.iter().rev().filter(|&&number| number > walked.end.segment);
     let before = segments.numbers.iter().filter(|&&number| number < base);

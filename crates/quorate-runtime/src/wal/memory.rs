@@ -27,7 +27,7 @@ pub enum Fault {
     Write,
     /// A sync fails, and what was not synced is lost from the disk but not from memory.
     Sync,
-    /// No more room.
+    /// No more room: files cannot grow, and what is within them can be written.
     Full,
 }
 
@@ -100,6 +100,11 @@ impl MemoryDisk {
     /// Lets the `count`-th write or sync from now on, counted from 0, meet `fault`.
     pub fn fail_after(&self, count: u64, fault: Fault) {
         self.inner().fault = Some((count, fault));
+    }
+
+    /// Lets nothing go wrong any more.
+    pub fn heal(&self) {
+        self.inner().fault = None;
     }
 
     /// How many operations were done so far.
@@ -338,8 +343,10 @@ impl File for MemoryFile {
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut inner = self.disk.inner();
+        let is_longer = offset + bytes.len() as u64 > inner.contents[&self.file].len() as u64;
         let (bytes, result) = match inner.fault() {
             None => (bytes, Ok(())),
+            Some(Fault::Full) if !is_longer => (bytes, Ok(())),
             Some(Fault::Full) => (&bytes[..0], Err(io::ErrorKind::StorageFull.into())),
             Some(_) => (&bytes[..bytes.len() / 2], Err(io::Error::other("injected"))),
         };
@@ -364,12 +371,11 @@ impl File for MemoryFile {
     fn sync(&self) -> io::Result<()> {
         let mut inner = self.disk.inner();
         match inner.fault() {
-            None => {
+            None | Some(Fault::Full) => {
                 let file = self.file;
                 inner.record(|| Operation::Sync { file });
                 Ok(())
             }
-            Some(Fault::Full) => Err(io::ErrorKind::StorageFull.into()),
             Some(_) => {
                 // The pages are marked clean: a later sync of the file will not write them. So they go from the record.
                 let file = self.file;
