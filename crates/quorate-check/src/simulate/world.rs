@@ -6,6 +6,9 @@
 //!
 //! Every message and record is encoded, framed and decoded on its way, as in production.
 
+mod faults;
+mod judge;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
@@ -18,11 +21,10 @@ use quorate_model::{AlarmChange, Context, DecodeError, Event, NodeId, Outbox, Pi
 use super::clock::Clock;
 use super::disk::Disk;
 use super::network::Network;
-use super::plan::{Fault, Plan};
+use super::plan::Plan;
 use super::{Bounds, Draw, Drift, FaultCounts, Links, Simulated, Simulation};
-use crate::cast::{Asked, Cast, Claim, InFlight, Stage, Status, View};
+use crate::cast::Cast;
 use crate::fingerprint::Fingerprinter;
-use crate::history::{History, Operation};
 
 /// The kind of a message's frame.
 const MESSAGE: u8 = 1;
@@ -491,209 +493,6 @@ impl<'a, P: Simulated> World<'a, P> {
             self.unfinished -= 1;
         }
         self.ask_later(asker);
-    }
-
-    fn fault(&mut self, index: usize) {
-        if self.healed {
-            return;
-        }
-        match &self.plan.faults[index].1 {
-            Fault::Crash { node, down, tears } => {
-                self.counts.crashes += 1;
-                self.crash(*node, *down, *tears);
-            }
-            Fault::SyncFails { node, down } => self.nodes[*node].sync_fails_for = Some(*down),
-            Fault::Pause { node, lasts } => {
-                self.counts.pauses += 1;
-                let pause = index as u64;
-                self.nodes[*node].paused = Some(pause);
-                self.after(*lasts, Happening::Resume { node: *node, pause });
-            }
-            Fault::Partition { side, out, back, lasts } => {
-                self.counts.partitions += 1;
-                self.network.wall(side, *out, *back, true);
-                self.after(*lasts, Happening::FaultEnds { index });
-            }
-            Fault::SlowDisk { node, factor, lasts } => {
-                self.counts.slow_disks += 1;
-                self.nodes[*node].slow_factor = *factor;
-                self.after(*lasts, Happening::FaultEnds { index });
-            }
-        }
-    }
-
-    fn fault_ends(&mut self, index: usize) {
-        match &self.plan.faults[index].1 {
-            _ if self.healed => {} // all walls are down already
-            Fault::Partition { side, out, back, .. } => self.network.wall(side, *out, *back, false),
-            Fault::SlowDisk { node, .. } => self.nodes[*node].slow_factor = 1,
-            Fault::Crash { .. } | Fault::SyncFails { .. } | Fault::Pause { .. } => {} // end by events of their own
-        }
-    }
-
-    fn crash(&mut self, node: usize, down: Duration, tears: bool) {
-        self.nodes[node].paused = None;
-        self.deferred.retain(|(other, _)| *other != node);
-        for seat in 0..self.seats.len() {
-            if self.seats[seat].node != node || self.seats[seat].live.is_none() {
-                continue;
-            }
-            let it = &mut self.seats[seat];
-            it.live = None;
-            it.outbox = Outbox::new();
-            it.alarms.clear();
-            it.syncing = false;
-            it.life += 1;
-            let left = it.disk.crash(&mut self.draw, tears);
-            self.counts.torn += u64::from(left.torn);
-            let pid = it.pid;
-            self.note(pid, 11, left.kept as u64, || What::Crash { kept: left.kept });
-            for asker in 0..self.askers.len() {
-                if self.cast.askers[asker].to == pid
-                    && let Some(at) = self.askers[asker].open
-                {
-                    self.done[at].unknown = true;
-                    self.close(asker);
-                }
-            }
-        }
-        self.after(down, Happening::Restart { node });
-    }
-
-    fn restart(&mut self, node: usize) {
-        for seat in 0..self.seats.len() {
-            if self.seats[seat].node != node || self.seats[seat].live.is_some() {
-                continue;
-            }
-            let mut process = self.cast.seats[seat].1.clone();
-            let it = &mut self.seats[seat];
-            match it.disk.recover::<P::Record>() {
-                Ok(records) => records.into_iter().for_each(|record| process.replay(record)),
-                Err(error) => return self.failure = Some(format!("a log is read back after a crash ({error})")),
-            }
-            // Sometimes from a snapshot, as after a compaction.
-            if self.draw.per_mille(300) {
-                it.disk.compact(process.compact());
-                let mut compacted = self.cast.seats[seat].1.clone();
-                match it.disk.recover::<P::Record>() {
-                    Ok(records) => records.into_iter().for_each(|record| compacted.replay(record)),
-                    Err(error) => return self.failure = Some(format!("a snapshot is read back ({error})")),
-                }
-                process = compacted;
-            }
-            it.durable = process.clone();
-            it.live = Some(process);
-            let pid = it.pid;
-            self.note(pid, 12, 0, || What::Start);
-            self.step(seat, Event::Start);
-        }
-    }
-
-    fn resume(&mut self, node: usize) {
-        self.nodes[node].paused = None;
-        let (mine, others) = std::mem::take(&mut self.deferred).into_iter().partition(|(other, _)| *other == node);
-        self.deferred = others;
-        let mine: Vec<_> = mine;
-        for (_, happening) in mine {
-            self.at(self.now, happening);
-        }
-    }
-
-    fn heal(&mut self) {
-        self.healed = true;
-        self.network.heal();
-        self.links = Links::good();
-        for node in 0..self.nodes.len() {
-            self.nodes[node].slow_factor = 1;
-            self.nodes[node].sync_fails_for = None;
-            if self.nodes[node].paused.is_some() {
-                self.resume(node);
-            }
-            self.restart(node);
-        }
-    }
-
-    fn history(&self) -> History<P::Message> {
-        let operations = self.done.iter().map(|done| {
-            let who = &self.cast.askers[done.asker];
-            let ask = who.asks[done.index].clone();
-            Operation { asker: who.pid, ask, invoked: done.invoked, answer: done.answer.clone() }
-        });
-        History { operations: operations.collect() }
-    }
-
-    fn check_state(&mut self) {
-        let mut failure = None;
-        let mut seen = std::mem::take(&mut self.seen);
-        let view = View::new(self);
-        for (at, property) in self.cast.properties.iter().enumerate() {
-            match &property.claim {
-                Claim::Always(check) if !check(&view) => {
-                    failure = Some(property.name.clone());
-                    break;
-                }
-                Claim::Sometimes(check) => seen[at] = seen[at] || check(&view),
-                _ => {}
-            }
-        }
-        self.seen = seen;
-        self.failure = self.failure.take().or(failure);
-    }
-
-    fn check_end(&mut self) {
-        let history = self.history();
-        let view = View::new(self);
-        let faithful = self.cast.faithful.is_none_or(|faithful| {
-            self.cast.seats.iter().zip(&self.seats).all(|((_, fresh), seat)| faithful(fresh, &seat.durable))
-        });
-        let failed = self.cast.properties.iter().find(|property| match &property.claim {
-            Claim::Finally(check) => !check(&view),
-            Claim::History(check) => !check(&history),
-            _ => false,
-        });
-        let failure = match failed {
-            Some(property) => Some(property.name.clone()),
-            None => (!faithful).then(|| "compaction is faithful".to_owned()),
-        };
-        self.failure = failure;
-    }
-}
-
-impl<P: Process> Stage<P> for World<'_, P> {
-    fn pid(&self, index: usize) -> Pid {
-        self.seats[index].pid
-    }
-
-    fn len(&self) -> usize {
-        self.seats.len()
-    }
-
-    fn live(&self, index: usize) -> Option<&P> {
-        self.seats[index].live.as_ref()
-    }
-
-    fn durable(&self, index: usize) -> &P {
-        &self.seats[index].durable
-    }
-
-    fn unsynced_count(&self, index: usize) -> usize {
-        self.seats[index].disk.unsynced_count()
-    }
-
-    /// Messages on their way are bytes here; claims about them are for the explorer.
-    fn flight(&self, _: usize) -> Option<InFlight<'_, P::Message>> {
-        None
-    }
-
-    fn asked(&self, index: usize) -> Option<Asked<'_, P::Message>> {
-        let done = self.done.get(index)?;
-        let who = &self.cast.askers[done.asker];
-        let status = match &done.answer {
-            Some((_, answer)) => Status::Answered(answer),
-            None if done.unknown => Status::Unknown,
-            None => Status::Open,
-        };
-        Some(Asked { asker: who.pid, index: done.index, ask: &who.asks[done.index], status })
     }
 }
 
