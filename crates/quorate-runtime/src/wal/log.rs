@@ -12,8 +12,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::ops::ControlFlow;
-use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -26,10 +25,7 @@ use super::format::{
 };
 use super::identity::{FolderIdentity, Identity, io_error};
 use super::recover::{Seen, Segments, Torn, WalkError, Walked};
-
-/// How many bytes of zeros are written between two syncs while a segment is prepared: small, so that the log's own
-/// syncs do not wait behind it.
-const PREPARE_BYTES: usize = 1 << 20;
+use super::spare::{PREPARE_BYTES, Spare, prepare};
 
 /// Records that wait to be written, in the order of their sequence numbers.
 #[derive(Default)]
@@ -94,22 +90,9 @@ pub struct Log {
     previous_checksum: u32,
     next_sequence: u64,
     spare: Spare,
-    /// Whether the last segment that was made ahead could not be made.
-    is_short_of_room: bool,
     scratch: Vec<u8>,
     _lock: Box<dyn Send>,
 }
-
-/// The next segment, made ahead of time.
-enum Spare {
-    None,
-    Preparing(u64, mpsc::Receiver<io::Result<(Box<dyn File>, u64)>>),
-    Ready(u64, Box<dyn File>, u64),
-    Failed { since: Instant },
-}
-
-/// How long after a segment could not be made it is tried again.
-const PREPARE_AGAIN: Duration = Duration::from_secs(1);
 
 impl Log {
     /// Opens the log of `identity`, or makes it, and hands every record (stream, payload) to `replay` in order.
@@ -179,8 +162,7 @@ impl Log {
             next_batch: walked.next_batch,
             previous_checksum: walked.previous_checksum,
             next_sequence: walked.next_sequence,
-            spare: Spare::None,
-            is_short_of_room: false,
+            spare: Spare::default(),
             scratch: Vec::new(),
             _lock: lock,
         };
@@ -229,8 +211,7 @@ impl Log {
             next_batch: 0,
             previous_checksum: 0,
             next_sequence: 1,
-            spare: Spare::None,
-            is_short_of_room: false,
+            spare: Spare::default(),
             scratch: Vec::new(),
             _lock: lock,
         };
@@ -317,35 +298,16 @@ impl Log {
     /// Whether the segment after this one cannot be made at present: most likely the disk is full. The log goes on until
     /// this segment is; it is tried again from time to time, when this is asked.
     pub fn is_short_of_room(&mut self) -> bool {
-        match &self.spare {
-            Spare::Preparing(number, receiver) => match receiver.try_recv() {
-                Ok(Ok((file, file_bytes))) => {
-                    self.spare = Spare::Ready(*number, file, file_bytes);
-                    self.is_short_of_room = false;
-                }
-                Ok(Err(error)) => {
-                    if !self.is_short_of_room {
-                        tracing::warn!(folder = self.disk.display(), %error, "cannot make the log's next segment");
-                    }
-                    self.spare = Spare::Failed { since: Instant::now() };
-                    self.is_short_of_room = true;
-                }
-                Err(mpsc::TryRecvError::Empty) => {}
-                Err(mpsc::TryRecvError::Disconnected) => self.spare = Spare::None,
-            },
-            Spare::Failed { since } if since.elapsed() > PREPARE_AGAIN => {
-                self.spare = Spare::None;
-                self.prepare_ahead();
-            }
-            Spare::None | Spare::Ready(..) | Spare::Failed { .. } => {}
+        if self.spare.poll(&self.disk) {
+            self.prepare_ahead();
         }
-        self.is_short_of_room
+        self.spare.is_short_of_room()
     }
 
     /// Whether the next segment is made, or need not be: then [`Log::is_short_of_room`] need not be asked again.
     #[must_use]
     pub fn is_prepared(&self) -> bool {
-        matches!(self.spare, Spare::Ready(..) | Spare::None)
+        self.spare.is_settled()
     }
 
     /// Syncs what [`Log::vouch`] left.
@@ -418,7 +380,8 @@ impl Log {
         self.sync()?;
         let number = self.end.segment + 1;
         let bytes = self.options.segment_bytes.max((SECTOR_BYTES + batch_bytes) as u64);
-        let (file, file_bytes) = self.take_spare(number, bytes).map_err(|error| failed("make", number, &error))?;
+        let (file, file_bytes) =
+            self.spare.take(&self.disk, number, bytes).map_err(|error| failed("make", number, &error))?;
         self.sealed.push_back((self.end.segment, self.file_bytes));
         self.file = file;
         self.file_bytes = file_bytes;
@@ -462,73 +425,14 @@ impl Log {
     }
 
     fn prepare_ahead(&mut self) {
-        if !self.options.prepare_ahead || !matches!(self.spare, Spare::None) {
-            return;
-        }
-        let (sender, receiver) = mpsc::sync_channel(1);
-        let number = self.end.segment + 1;
-        let bytes = self.options.segment_bytes;
-        let disk = Arc::clone(&self.disk);
-        let prepare = move || {
-            // Whoever asked may be gone; the file is then found and removed when the log is opened again.
-            let _ = sender.send(prepare(&*disk, number, bytes));
-        };
-        if std::thread::Builder::new().name("wal-prepare".to_owned()).spawn(prepare).is_ok() {
-            self.spare = Spare::Preparing(number, receiver);
-        } // no thread to be had: the segment is made when it is needed
-    }
-
-    fn take_spare(&mut self, number: u64, bytes: u64) -> io::Result<(Box<dyn File>, u64)> {
-        let (made_number, made) = match std::mem::replace(&mut self.spare, Spare::None) {
-            Spare::Preparing(number, receiver) => (number, receiver.recv().ok().and_then(Result::ok)),
-            Spare::Ready(number, file, file_bytes) => (number, Some((file, file_bytes))),
-            Spare::None | Spare::Failed { .. } => return prepare(&*self.disk, number, bytes),
-        };
-        assert_eq!(made_number, number, "the spare segment is the next one");
-        match made {
-            Some((file, file_bytes)) if file_bytes >= bytes => Ok((file, file_bytes)),
-            // Too small for a large record, or it failed and may go better now that there is more room.
-            _ => prepare(&*self.disk, number, bytes),
+        if self.options.prepare_ahead {
+            self.spare.prepare_ahead(&self.disk, self.end.segment + 1, self.options.segment_bytes);
         }
     }
 
     fn sync_names(&self) -> Result<(), WalError> {
         self.disk.sync_names().map_err(|error| WalError::new("sync the names in", self.disk.display(), &error))
     }
-}
-
-impl Drop for Log {
-    fn drop(&mut self) {
-        // The thread that prepares writes to the folder, so the lock must outlive it.
-        if let Spare::Preparing(_, receiver) = std::mem::replace(&mut self.spare, Spare::None) {
-            let _ = receiver.recv();
-        }
-    }
-}
-
-/// Makes a segment file full of zeros, so that a later sync has no length and no extents to write. If it cannot, the room
-/// that was taken is given back.
-fn prepare(disk: &dyn Disk, number: u64, bytes: u64) -> io::Result<(Box<dyn File>, u64)> {
-    let name = segment_name(number);
-    let prepare = || {
-        let file = disk.create(&name)?;
-        let bytes = bytes.next_multiple_of(SECTOR_BYTES as u64);
-        file.reserve(bytes)?;
-        let zeros = vec![0; PREPARE_BYTES.min(bytes as usize)];
-        let mut offset = 0;
-        while offset < bytes {
-            let part = &zeros[..zeros.len().min((bytes - offset) as usize)];
-            file.write_at(offset, part)?;
-            file.sync()?;
-            offset += part.len() as u64;
-        }
-        disk.sync_names()?;
-        Ok((file, bytes))
-    };
-    prepare().inspect_err(|_| {
-        // What went wrong first is what counts.
-        let _ = disk.remove(&name);
-    })
 }
 
 /// Cuts what a crash tore and removes what no chain needs, what is behind the end from the newest back, so that no gap is

@@ -12,6 +12,7 @@
 //! |------|------|
 //! | [`group_commit`] | the log as a process host sees it: append, submit, be told |
 //! | [`log`](self::Log) | the log one call at a time: batches, segments, compaction |
+//! | `spare` | the next segment, made ahead of time |
 //! | [`format`] | the bytes |
 //! | [`recover`] | reading back; torn or damaged |
 //! | [`transaction`] | transactions on top, as the notes draw them |
@@ -32,6 +33,7 @@ pub mod inspect;
 mod log;
 pub mod memory;
 pub mod recover;
+mod spare;
 pub mod transaction;
 
 pub use disk::{Disk, Folder};
