@@ -239,6 +239,9 @@ class Script:
         for number, node in enumerate(nodes):
             self.check(f"endpoint status of node {number}", re.compile(re.escape(node) + row), "endpoint", "status",
                        endpoints=node)
+        # Such a client names the whole address, scheme and all, as the authority of its calls to one endpoint.
+        self.check("endpoint status of an address with its scheme", re.compile("http://" + re.escape(nodes[0]) + row),
+                   "endpoint", "status", endpoints="http://" + nodes[0])
         told = json.loads(etcdctl("endpoint", "status", "-w", "json", endpoints=self.endpoints) or "[]")
         leaders = {status["Status"]["leader"] for status in told}
         members = {status["Status"]["header"]["member_id"] for status in told}
