@@ -31,7 +31,12 @@ pub fn run() -> Result<(), Box<dyn Error>> {
         .ignore_unknown_fields()
         .out_dir(&out)
         .build(&JSON_PACKAGES)?;
-    tonic_prost_build::configure().bytes(".").build_transport(false).out_dir(&out).compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .build_transport(false)
+        .codec_path("crate::etcd::codec::Codec")
+        .out_dir(&out)
+        .compile_fds(descriptors)?;
 
     for entry in fs::read_dir(&out)? {
         let path = entry?.path();
