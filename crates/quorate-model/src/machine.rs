@@ -29,6 +29,11 @@ pub trait Machine: Clone + Debug {
     /// Whether `command` could change the answer to `query`. May say yes too often, never no wrongly.
     fn touches(command: &Self::Command, query: &Self::Query) -> bool;
 
+    /// A number that never falls and grows with what can be seen from outside, to tell that something changed.
+    fn mark(&self) -> u64 {
+        0
+    }
+
     /// The whole state.
     fn snapshot(&self) -> Self::Snapshot;
 

@@ -6,6 +6,8 @@
 mod note;
 mod port;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use quorate_machines::kv::{Answer, Command, LeaseId, Revision, Span};
@@ -55,6 +57,10 @@ pub enum Ask {
     KeepAlive(LeaseId, oneshot::Sender<Result<Option<i64>, Refusal>>),
     /// How long a lease has left and what it was granted; `None` when it does not exist.
     Remaining(LeaseId, oneshot::Sender<Result<Option<LeaseTime>, Refusal>>),
+    /// The store as this node has it, perhaps behind others.
+    Peek(oneshot::Sender<Result<View, Refusal>>),
+    /// Whether anybody wants views has changed.
+    Observe,
     /// How the loop is.
     Status(oneshot::Sender<Status>),
     /// Time has passed.
@@ -89,17 +95,75 @@ pub struct Status {
 #[derive(Clone, Debug)]
 pub struct Keyspace {
     asks: mpsc::Sender<Ask>,
-    /// The newest view whose effects may be seen outside.
+    /// The revision of the store, as far as it may be seen outside.
+    revisions: watch::Receiver<Revision>,
+    /// The newest view, while somebody wants views.
     views: watch::Receiver<View>,
+    /// How many want views.
+    observer_count: Arc<AtomicUsize>,
     /// How long to wait for an answer before saying that the outcome is unknown.
     patience: Duration,
 }
 
+/// The loop's end of a keyspace.
+#[derive(Debug)]
+pub struct KeyspaceEnd {
+    /// What gateways ask.
+    pub asked: mpsc::Receiver<Ask>,
+    /// The asking side, for what the node asks itself.
+    pub asks: mpsc::Sender<Ask>,
+    /// Where the revision is published, always.
+    pub revisions: watch::Sender<Revision>,
+    /// Where views are published, while somebody wants them: a view that is held makes the next batch of writes copy what
+    /// it changes, so none is made for nobody.
+    pub views: watch::Sender<View>,
+    /// How many want views.
+    pub observer_count: Arc<AtomicUsize>,
+}
+
+/// Views as they come, for as long as this is held.
+#[derive(Debug)]
+pub struct Views {
+    keyspace: Keyspace,
+}
+
+impl Views {
+    fn of(keyspace: Keyspace) -> Self {
+        keyspace.observer_count.fetch_add(1, Ordering::Relaxed);
+        let views = Self { keyspace };
+        views.nudge();
+        views
+    }
+
+    /// When the loop is too busy to take it, it looks by itself at the next tick.
+    fn nudge(&self) {
+        let _ = self.keyspace.asks.try_send(Ask::Observe);
+    }
+}
+
+impl Drop for Views {
+    fn drop(&mut self) {
+        self.keyspace.observer_count.fetch_sub(1, Ordering::Relaxed);
+        self.nudge();
+    }
+}
+
 impl Keyspace {
-    /// A handle to the loop at the other end of `asks`, which publishes its views to `views`.
+    /// A handle and the loop's end of it. `view` is the store as it was opened; `asks_len_max` asks may wait.
     #[must_use]
-    pub fn new(asks: mpsc::Sender<Ask>, views: watch::Receiver<View>, patience: Duration) -> Self {
-        Self { asks, views, patience }
+    pub fn new(view: View, asks_len_max: usize, patience: Duration) -> (Self, KeyspaceEnd) {
+        let (asks, asked) = mpsc::channel(asks_len_max);
+        let (revisions, revisions_seen) = watch::channel(view.revision());
+        let (views, views_seen) = watch::channel(view);
+        let observer_count = Arc::new(AtomicUsize::new(0));
+        let keyspace = Self {
+            asks: asks.clone(),
+            revisions: revisions_seen,
+            views: views_seen,
+            observer_count: Arc::clone(&observer_count),
+            patience,
+        };
+        (keyspace, KeyspaceEnd { asked, asks, revisions, views, observer_count })
     }
 
     /// Orders a command, and waits until it is committed and applied on this node.
@@ -123,22 +187,43 @@ impl Keyspace {
         self.ask(Ask::Read(spans, answer), answered).await?
     }
 
-    /// The newest view that this node has: serializable, perhaps behind.
+    /// The store as this node has it: serializable, perhaps behind others.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub async fn peek(&self) -> Result<View, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Ask::Peek(answer), answered).await?
+    }
+
+    /// Asks for views as they come, for as long as the answer is held; see [`Keyspace::published`].
     #[must_use]
-    pub fn view(&self) -> View {
+    pub fn observe(&self) -> Views {
+        Views::of(self.clone())
+    }
+
+    /// The newest view that was published, while somebody observes; it may be old when nobody does.
+    #[must_use]
+    pub fn published(&self) -> View {
         self.views.borrow().clone()
     }
 
-    /// The stream of views, for watchers: each is at least as new as the one before.
+    /// The stream of published views: each is at least as new as the one before.
     #[must_use]
     pub fn views(&self) -> watch::Receiver<View> {
         self.views.clone()
     }
 
-    /// The revision of the newest view.
+    /// The stream of revisions.
+    #[must_use]
+    pub fn revisions(&self) -> watch::Receiver<Revision> {
+        self.revisions.clone()
+    }
+
+    /// The revision of the store on this node.
     #[must_use]
     pub fn revision(&self) -> Revision {
-        self.views.borrow().revision()
+        *self.revisions.borrow()
     }
 
     /// Renews a lease and says its term in seconds; `None` when it does not exist.

@@ -6,6 +6,10 @@ use clap::{CommandFactory, Parser, Subcommand};
 use quorate::bench;
 use quorate::cli::{Output, client, dev, prove, serve, wal};
 
+// The system's allocator spends twice as long on the small, short-lived buffers of requests.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A coordination server: an etcd-compatible store that is replicated along a chain, and the tools that prove it.
 #[derive(Parser, Debug)]
 #[command(name = "quorate", version, about, long_about = None)]

@@ -12,10 +12,10 @@ use quorate_runtime::net::NetConfig;
 use quorate_runtime::store::{Store, StoreOptions};
 use quorate_runtime::wal::{Folder, Options};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::config::Config;
-use crate::keyspace::{Ask, ChainPort, Keyspace, Kv, PortOptions};
+use crate::keyspace::{Ask, ChainPort, Keyspace, KeyspaceEnd, Kv, PortOptions};
 
 /// How many asks may wait for the loop.
 const ASKS_LEN_MAX: usize = 32_768;
@@ -44,25 +44,24 @@ impl Node {
         let options = StoreOptions { cache_bytes: config.bounds.cache_bytes, ..StoreOptions::default() };
         let table = Store::open(config.data.join("store"), &options).and_then(|store| store.table("kv"));
         let kv = Kv::new(table.context("cannot open the store")?, config.bounds.quota_bytes);
-        let (views, seen) = watch::channel(kv.view().clone());
+        let (keyspace, end) = Keyspace::new(kv.view().clone(), ASKS_LEN_MAX, config.bounds.patience());
 
         let members = config.members.iter().map(|member| quorate_model::NodeId(member.id)).collect();
         let configuration = Configuration::new(CONFIGURATION_PREFIX_LEN, members);
         let options = PortOptions { me, head: configuration.head(), checkpoint_bytes: config.bounds.checkpoint_bytes };
-        let member = Member::new(me, configuration, NodeOptions::default(), kv)
-            .observed_by(Pid::outside(me.0, 0), quorate_machines::kv::Query::default());
+        let member = Member::new(me, configuration, NodeOptions::default(), kv).observed_by(Pid::outside(me.0, 0));
         let client = Client::new(CONFIGURATION_PREFIX_LEN, ClientBounds::default());
         let processes =
             vec![(Pid::chain(me.0, 0), Role::Node(Box::new(member))), (Pid::client(me.0, 0), Role::Client(client))];
 
-        let (asks, asked) = mpsc::channel(ASKS_LEN_MAX);
         let others = config.members.iter().filter(|member| member.id != config.node);
         let others = others.map(|member| (quorate_model::NodeId(member.id), member.peer.clone())).collect();
         let mut host = HostConfig::new(NetConfig::new(config.cluster.clone(), me, others));
         host.wal = Options { bytes_max: config.bounds.log_bytes, ..Options::default() };
         host.compact_growth_bytes = config.bounds.checkpoint_bytes;
         host.flight_path = Some(config.data.join("flight.txt"));
-        let port = ChainPort::new(options, views);
+        let KeyspaceEnd { asked, asks, revisions, views, observer_count } = end;
+        let port = ChainPort::new(options, revisions, views, observer_count);
         let (host, recovered) = Host::open(host, disk, peers, processes, port, asked)?;
         if let Some(torn) = &recovered.torn {
             let (bytes, file, offset) = (torn.bytes, &torn.file, torn.offset);
@@ -70,7 +69,6 @@ impl Node {
                 "the log had a torn end of {bytes} bytes at {file}:{offset}, never acknowledged; it was cut"
             );
         }
-        let keyspace = Keyspace::new(asks.clone(), seen, config.bounds.patience());
         Ok(Self { host, keyspace, asks })
     }
 

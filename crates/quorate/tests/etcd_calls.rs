@@ -222,7 +222,7 @@ async fn a_snapshot_is_the_store_and_damage_to_it_is_seen() {
     let bytes = download(&server).await;
     assert_eq!(bytes.len() % 512, 32, "etcdctl takes only such a length for whole");
     let view = snapshot::read(&bytes[..], MemoryTable::default()).expect("a whole snapshot");
-    let here = server.keyspace.view();
+    let here = server.keyspace.peek().await.expect("the store answers");
     assert_eq!((view.revision(), view.keys(), view.digest()), (here.revision(), here.keys(), here.digest()));
     assert!(view.entries().eq(here.entries()));
     for (at, why) in [(0, "the magic"), (700, "an entry"), (bytes.len() - 1, "the checksum")] {

@@ -130,7 +130,7 @@ fn claims(cast: Cast<ListRole>, node_count: u32) -> Cast<ListRole> {
             let Message::Ask { request, .. } = ask else { return None };
             let op = match request {
                 Request::Command(append) => (append.key, Some(append.item)),
-                Request::Query(read) => (read.key, None),
+                Request::Query(read) | Request::Peek(read) => (read.key, None),
             };
             match answer {
                 Some(Message::Busy { .. }) => None,

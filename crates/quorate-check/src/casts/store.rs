@@ -162,7 +162,7 @@ fn op_of(request: &Request<Command, Query>) -> StoreWish {
         _ => panic!("the cast asks for single keys"),
     };
     match request {
-        Request::Query(Query(spans)) => StoreOp::get(spans.iter().map(key)),
+        Request::Query(Query(spans)) | Request::Peek(Query(spans)) => StoreOp::get(spans.iter().map(key)),
         Request::Command(Command::Txn(txn)) => StoreOp {
             conditions: txn
                 .compare

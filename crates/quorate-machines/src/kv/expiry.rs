@@ -114,6 +114,12 @@ impl Expiry {
         self.queue.peek().map(|Reverse((at, _))| *at)
     }
 
+    /// The term that a lease was granted, in seconds; `None` when there is none of that name.
+    #[must_use]
+    pub fn granted_s(&self, id: LeaseId) -> Option<i64> {
+        self.leases.get(&id).map(|lease| lease.term_s)
+    }
+
     /// What is left of a lease; `None` when there is none of that name.
     #[must_use]
     pub fn remaining(&self, id: LeaseId, now: Instant) -> Option<Duration> {

@@ -208,6 +208,10 @@ impl<T: Table> Machine for Kv<T> {
         }
     }
 
+    fn mark(&self) -> u64 {
+        self.view.revision().0
+    }
+
     fn snapshot(&self) -> View<T> {
         self.view.clone()
     }

@@ -85,6 +85,7 @@ impl<M: Machine> Client<M> {
         let operation = OperationId { owner: cx.me.node, epoch: self.boot, number };
         let message = match &waiting.request {
             Request::Query(query) => Message::Read { operation, query: query.clone() },
+            Request::Peek(query) => Message::Peek { operation, query: query.clone() },
             Request::Command(command) => {
                 let done_below = self.waiting.keys().next().copied().unwrap_or(number);
                 let entry = Entry { operation, done_below, command: command.clone() };
@@ -122,7 +123,7 @@ impl<M: Machine> Client<M> {
 fn weight_of<M: Machine>(request: &Request<M::Command, M::Query>) -> usize {
     match request {
         Request::Command(command) => M::weight(command),
-        Request::Query(_) => 1,
+        Request::Query(_) | Request::Peek(_) => 1,
     }
 }
 

@@ -55,6 +55,8 @@ pub enum Request<C, Q> {
     Command(C),
     /// Read something, as it is after everything that was acknowledged before the question.
     Query(Q),
+    /// Read something as the own node has it, perhaps behind, and never waiting for others.
+    Peek(Q),
 }
 
 /// What is said.
@@ -95,8 +97,22 @@ pub enum Message<M: Machine> {
     },
     /// Node to its own client: commands of the client that were applied, with their answers.
     Applied(Vec<(OperationId, M::Answer)>),
-    /// Node to whoever watches it from outside: something was applied; the answer to the watcher's query now.
-    Observed(M::Answer),
+    /// Client to its own node: a query to answer from what is there.
+    Peek {
+        /// The client's name for it.
+        operation: OperationId,
+        /// What to read.
+        query: M::Query,
+    },
+    /// Outside to node: answer this query whenever something was applied, or no longer.
+    Observe(Option<M::Query>),
+    /// Node to its observer outside: something was applied.
+    Observed {
+        /// See [`Machine::mark`].
+        mark: u64,
+        /// The answer to the query that the observer gave, if it gave one.
+        answer: Option<M::Answer>,
+    },
     /// Outside to node: begin to make what came of the log durable in the machine's own storage.
     Checkpoint,
     /// One outsider to another: bytes that the protocol carries and does not read. May be lost.

@@ -86,7 +86,8 @@ pub struct Node<M: Machine> {
     me: NodeId,
     configuration: Configuration,
     options: NodeOptions,
-    observer: Option<(Pid, M::Query)>,
+    /// Who hears when something was applied, and what to answer then.
+    observer: Option<(Pid, Option<M::Query>)>,
     mutant: Option<Mutant>,
 
     // Durable: a fold of the records.
@@ -197,10 +198,10 @@ impl<M: Machine> Node<M> {
 }
 
 impl<M: Machine> Node<M> {
-    /// Lets `observer` hear the answer to `query` whenever something was applied.
+    /// Lets `observer` hear whenever something was applied.
     #[must_use]
-    pub fn observed_by(mut self, observer: Pid, query: M::Query) -> Self {
-        self.observer = Some((observer, query));
+    pub fn observed_by(mut self, observer: Pid) -> Self {
+        self.observer = Some((observer, None));
         self
     }
 
@@ -325,6 +326,7 @@ impl<M: Machine> Node<M> {
                 self.proposed(entry, cx);
             }
             Message::Read { operation, query } => self.read(Read { operation, query }, cx),
+            Message::Peek { operation, query } => self.answer_read(Read { operation, query }, cx),
             Message::Nudge { stamp } if self.current(stamp) => self.nudged(stamp, cx),
             Message::Hello { stamp, last, committed } if self.current(stamp) => {
                 self.greeted(stamp, last, committed, cx);
@@ -343,6 +345,12 @@ impl<M: Machine> Node<M> {
             Message::Question { stamp, nonce } if self.current(stamp) => self.questioned(from, stamp, nonce, cx),
             Message::CommittedAt { stamp, nonce, index } if self.answers_us(stamp) => self.told(nonce, index, cx),
             Message::Checkpoint => self.checkpoint(),
+            Message::Observe(query) => {
+                if let Some((_, wanted)) = &mut self.observer {
+                    *wanted = query;
+                    self.observe(cx);
+                }
+            }
             _ => {} // said under another configuration, by or to another life, or to a client
         }
     }

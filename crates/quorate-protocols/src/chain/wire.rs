@@ -101,7 +101,9 @@ where
             | Self::Read { .. }
             | Self::ReadDone { .. }
             | Self::Applied(_)
-            | Self::Observed(_)
+            | Self::Peek { .. }
+            | Self::Observe(_)
+            | Self::Observed { .. }
             | Self::Checkpoint => panic!("{self:?} is said on one node only"),
         }
     }

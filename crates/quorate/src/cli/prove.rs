@@ -80,13 +80,10 @@ pub fn check(command: CheckCommand, output: Output) -> anyhow::Result<()> {
     let CheckCommand::Chain(args) = command;
     let wishes = |count: u32, wish: fn(u32) -> Wish| (1..=count).map(wish).collect::<Vec<_>>();
     let reader = 2.min(args.nodes);
-    let people = vec![(1, wishes(args.appends, |item| Wish::Append(0, item))), (reader, wishes(args.reads, |_| Wish::Read(0)))];
+    let people =
+        vec![(1, wishes(args.appends, |item| Wish::Append(0, item))), (reader, wishes(args.reads, |_| Wish::Read(0)))];
     let cast = cast(&Shape::new(args.nodes, people));
-    let faults = Faults::none()
-        .alarms(Alarms::WhenQuiet)
-        .crashes(args.crashes)
-        .losses(args.losses)
-        .copies(args.copies);
+    let faults = Faults::none().alarms(Alarms::WhenQuiet).crashes(args.crashes).losses(args.losses).copies(args.copies);
     let bar = progress_bar();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let run = Explorer::new(&cast)
@@ -253,7 +250,10 @@ fn print_check(report: &CheckReport, output: Output) -> anyhow::Result<()> {
     }
     let rate = report.states as f64 / report.seconds.max(1e-9);
     println!("{} ({:.1} s, {rate:.0} states/s)\n", report.verdict, report.seconds);
-    println!("{:<10} {:>10} {:>8} {:>16} {:>20}", "alone", "messages", "delays", "durable writes", "writes in sequence");
+    println!(
+        "{:<10} {:>10} {:>8} {:>16} {:>20}",
+        "alone", "messages", "delays", "durable writes", "writes in sequence"
+    );
     for row in &report.costs {
         println!(
             "{:<10} {:>10} {:>8} {:>16} {:>20}",

@@ -114,7 +114,7 @@ impl Gateway {
         };
         loop {
             let (revision, first) = self.first(prefix.clone()).await?;
-            let outlet = self.hub.open();
+            let outlet = self.hub.open().await?;
             let Some(leader) = first else {
                 // Nobody leads: whoever comes makes the next look worthwhile.
                 outlet.create(wish(Span::prefix(prefix.clone()), revision, false));

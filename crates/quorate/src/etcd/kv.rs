@@ -139,11 +139,16 @@ impl Gateway {
         spans: impl FnOnce() -> Vec<Span>,
     ) -> Result<View, EtcdError> {
         if serializable {
-            return Ok(self.keyspace.view());
+            return Ok(self.keyspace.peek().await?);
         }
         // Any write may be the one that reaches a revision learned elsewhere.
         let by_key = self.limits.reads_by_key && revision == Revision(0);
         Ok(self.keyspace.read(if by_key { spans() } else { vec![Span::all()] }).await?)
+    }
+
+    /// The store as this node has it.
+    pub(super) async fn view_here(&self) -> Result<View, EtcdError> {
+        Ok(self.keyspace.peek().await?)
     }
 
     /// A linearizable view of everything.

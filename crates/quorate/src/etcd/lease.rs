@@ -88,7 +88,7 @@ impl lease_server::Lease for Lease {
         self.0.check_leader(request.metadata())?;
         let pb::LeaseTimeToLiveRequest { id, keys } = request.into_inner();
         let time = self.0.keyspace.remaining(LeaseId(id)).await?;
-        let view = if keys { self.0.view_of_all().await? } else { self.0.keyspace.view() };
+        let view = if keys { self.0.view_of_all().await? } else { self.0.view_here().await? };
         let (ttl, granted_ttl) = time.map_or((-1, 0), |time| (time.remaining_s, time.granted_s));
         let keys = if keys && time.is_some() { view.lease_keys(LeaseId(id)) } else { Vec::new() };
         let header = Some(self.0.header(view.revision()));

@@ -47,7 +47,7 @@ impl maintenance_server::Maintenance for Maintenance {
 
     async fn status(&self, _: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {
         let status = self.0.status().await?;
-        let view = self.0.keyspace.view();
+        let view = self.0.view_here().await?;
         let mut errors: Vec<String> = view.alarms().into_iter().map(text).collect();
         if status.head == 0 {
             errors.push(EtcdError::NoLeader.code_and_text().1.to_owned());
@@ -76,13 +76,13 @@ impl maintenance_server::Maintenance for Maintenance {
     }
 
     async fn hash(&self, _: Request<pb::HashRequest>) -> Result<Response<pb::HashResponse>, Status> {
-        let view = self.0.keyspace.view();
+        let view = self.0.view_here().await?;
         let header = Some(self.0.header(view.revision()));
         Ok(Response::new(pb::HashResponse { header, hash: fold(view.digest()) }))
     }
 
     async fn hash_kv(&self, request: Request<pb::HashKvRequest>) -> Result<Response<pb::HashKvResponse>, Status> {
-        let view = self.0.keyspace.view();
+        let view = self.0.view_here().await?;
         let hash = view.hash(convert::revision(request.into_inner().revision)).map_err(EtcdError::from)?;
         Ok(Response::new(pb::HashKvResponse {
             header: Some(self.0.header(view.revision())),

@@ -86,7 +86,7 @@ impl Gateway {
             };
             let found = view.range(&ahead).map_err(EtcdError::from)?;
             let Some(ahead) = found.kvs.into_iter().next() else { break };
-            let outlet = self.hub.open();
+            let outlet = self.hub.open().await?;
             outlet.create(deletion(OWN, place.key.clone(), view.revision()));
             outlet.create(deletion(AHEAD, ahead.key, view.revision()));
             loop {
@@ -95,7 +95,7 @@ impl Gateway {
                     break; // something is gone, or more than is remembered happened: look again
                 }
             }
-            view = self.keyspace.view();
+            view = self.view_here().await?;
         }
         let view = self.view_for(false, Revision(0), || vec![Span::Key(place.key.clone())]).await?;
         let mine = view.get(&place.key).is_some_and(|kv| kv.create_revision == place.created);
@@ -104,9 +104,9 @@ impl Gateway {
 
     /// The first view of this node at or after `revision`.
     async fn view_from(&self, revision: Revision) -> Result<crate::keyspace::View, EtcdError> {
-        let mut views = self.keyspace.views();
-        let view = views.wait_for(|view| view.revision() >= revision).await.map_err(|_| EtcdError::Stopped)?;
-        Ok(view.clone())
+        let mut revisions = self.keyspace.revisions();
+        revisions.wait_for(|reached| *reached >= revision).await.map_err(|_| EtcdError::Stopped)?;
+        self.view_here().await
     }
 
     /// Gives a place up, if it is still the one that was taken; answers with the store's revision.

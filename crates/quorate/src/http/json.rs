@@ -122,7 +122,7 @@ async fn answer(gateway: Gateway, rpc: Rpc, call: Call, ending: &mut Ending) -> 
         Rpc::Resign => unary!(Election.resign),
         Rpc::Watch => {
             let requires_leader = call.requires_leader();
-            Ok(stream(Watch(gateway).stream(call.messages(), requires_leader), ending))
+            Ok(stream(Watch(gateway).stream(call.messages(), requires_leader).await?, ending))
         }
         Rpc::LeaseKeepAlive => Ok(stream(KeepAlives::new(gateway, call.messages()), ending)),
         Rpc::Snapshot => Ok(stream(Maintenance(gateway).snapshot(call.message().await?).await?.into_inner(), ending)),

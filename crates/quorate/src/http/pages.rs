@@ -37,13 +37,17 @@ pub(super) async fn page(gateway: &Gateway, request: &Request<Incoming>) -> Resp
         }
         "/health" => health(gateway, query).await,
         "/metrics" => {
-            let page =
-                gateway.metrics.page(&gateway.keyspace.view(), gateway.cluster.member_id, gateway.limits.quota_bytes);
+            let Ok(view) = gateway.keyspace.peek().await else {
+                return response(StatusCode::SERVICE_UNAVAILABLE, TEXT, "the keyspace does not answer\n");
+            };
+            let page = gateway.metrics.page(&view, gateway.cluster.member_id, gateway.limits.quota_bytes);
             response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", page)
         }
         "/debug/vars" => {
             let arguments: Vec<String> = std::env::args().collect();
-            let view = gateway.keyspace.view();
+            let Ok(view) = gateway.keyspace.peek().await else {
+                return response(StatusCode::SERVICE_UNAVAILABLE, TEXT, "the keyspace does not answer\n");
+            };
             let vars = serde_json::json!({
                 "cmdline": arguments, "calls": gateway.metrics.totals(), "revision": view.revision().0,
                 "keys": view.keys(), "bytes_in_use": view.bytes_in_use(), "leases": view.lease_count(),
@@ -101,7 +105,11 @@ async fn health(gateway: &Gateway, query: Query<'_>) -> Response<Body> {
 }
 
 async fn unhealthy(gateway: &Gateway, query: Query<'_>) -> Option<String> {
-    for alarm in gateway.keyspace.view().alarms() {
+    let view = match gateway.keyspace.peek().await {
+        Ok(view) => view,
+        Err(refusal) => return Some(format!("RANGE ERROR:{refusal}")),
+    };
+    for alarm in view.alarms() {
         let kind = match alarm.kind {
             AlarmKind::NoSpace => "NOSPACE",
             AlarmKind::Corrupt => "CORRUPT",
@@ -142,15 +150,15 @@ impl Check {
     /// Why it does not hold.
     async fn fails(self, gateway: &Gateway) -> Option<String> {
         match self {
-            Self::DataCorruption => {
-                let alarms = gateway.keyspace.view().alarms();
-                alarms
+            Self::DataCorruption => match gateway.keyspace.peek().await {
+                Ok(view) => view
+                    .alarms()
                     .iter()
                     .any(|alarm| alarm.kind == AlarmKind::Corrupt)
-                    .then(|| "alarm activated: CORRUPT".to_owned())
-            }
-            // The loop publishes its views; one that is gone can't be read from any more.
-            Self::SerializableRead => gateway.keyspace.views().has_changed().err().map(|error| error.to_string()),
+                    .then(|| "alarm activated: CORRUPT".to_owned()),
+                Err(refusal) => Some(refusal.to_string()),
+            },
+            Self::SerializableRead => gateway.keyspace.peek().await.err().map(|refusal| refusal.to_string()),
             Self::LinearizableRead => {
                 gateway.keyspace.read(vec![Span::all()]).await.err().map(|refusal| refusal.to_string())
             }

@@ -8,10 +8,11 @@
 //! | `Tick`              | revokes for leases that ran out, at the head; notes that got no answer, again |
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use quorate_machines::kv::{Alarm, AlarmKind, Answer, Command, Expiry, LeaseId, Query, Reply};
+use quorate_machines::kv::{Alarm, AlarmKind, Answer, Command, Expiry, LeaseId, Query, Reply, Revision};
 use quorate_model::{Instant, Machine, NodeId, Pid, Wire};
 use quorate_protocols::chain::{Message, Node, NodeStatus, Request, Role};
 use quorate_runtime::host::{Busy, Port, PortContext};
@@ -82,7 +83,11 @@ pub struct PortOptions {
 /// See the module.
 pub struct ChainPort {
     options: PortOptions,
+    revisions: watch::Sender<Revision>,
     views: watch::Sender<View>,
+    observer_count: Arc<AtomicUsize>,
+    /// Whether the node was told to give views.
+    observing: bool,
     askers: HashMap<u64, Asker>,
     notes: HashMap<NoteId, Waiting>,
     token_next: u64,
@@ -99,12 +104,20 @@ pub struct ChainPort {
 }
 
 impl ChainPort {
-    /// A port that publishes views to `views`.
+    /// The port of the loop that `end` belongs to, but for what it is asked, which its host takes.
     #[must_use]
-    pub fn new(options: PortOptions, views: watch::Sender<View>) -> Self {
+    pub fn new(
+        options: PortOptions,
+        revisions: watch::Sender<Revision>,
+        views: watch::Sender<View>,
+        observer_count: Arc<AtomicUsize>,
+    ) -> Self {
         Self {
             options,
+            revisions,
             views,
+            observer_count,
+            observing: false,
             askers: HashMap::new(),
             notes: HashMap::new(),
             token_next: 1,
@@ -180,8 +193,7 @@ impl ChainPort {
     /// The time of a lease, by the head; `None` when this node does not keep it.
     fn lease_time(&self, lease: LeaseId, now: Instant) -> Option<Option<LeaseTime>> {
         let expiry = self.expiry.as_ref()?;
-        let granted_s = self.views.borrow().lease(lease);
-        Some(granted_s.zip(expiry.remaining(lease, now)).map(|(granted_s, remaining)| LeaseTime {
+        Some(expiry.granted_s(lease).zip(expiry.remaining(lease, now)).map(|(granted_s, remaining)| LeaseTime {
             granted_s,
             remaining_s: i64::try_from(remaining.as_secs()).unwrap_or(i64::MAX),
         }))
@@ -214,6 +226,18 @@ impl ChainPort {
                 let _ = sender.send(Err(Refusal::Busy)); // not joined yet
             }
             None => self.note(NoteBody::Remaining(lease), NoteAsker::Remaining(sender), cx),
+        }
+    }
+
+    /// Tells the node whether to give a view whenever something was applied.
+    fn mind_observers(&mut self, cx: &mut PortContext<'_, KvRole>) {
+        let wanted = self.observer_count.load(Ordering::Relaxed) > 0;
+        if wanted != self.observing {
+            let query = wanted.then(Query::default);
+            let told = cx.push(self.outside(), Pid::chain(self.options.me.0, 0), Message::Observe(query));
+            if told.is_ok() {
+                self.observing = wanted; // else the next tick tells it
+            }
         }
     }
 
@@ -319,7 +343,12 @@ impl Port<KvRole> for ChainPort {
                     let _ = sender.send(self.status(node.status(), configuration)); // whoever asked may have gone
                 }
             }
-            Ask::Tick => self.tick(cx),
+            Ask::Peek(sender) => self.request(Asker::Read(sender), Request::Peek(Query::default()), cx),
+            Ask::Observe => self.mind_observers(cx),
+            Ask::Tick => {
+                self.mind_observers(cx);
+                self.tick(cx);
+            }
         }
     }
 
@@ -339,8 +368,11 @@ impl Port<KvRole> for ChainPort {
                     asker.refuse();
                 }
             }
-            Message::Observed(Reply::View(view)) => {
-                self.views.send_replace(view);
+            Message::Observed { mark, answer } => {
+                self.revisions.send_replace(Revision(mark));
+                if let Some(Reply::View(view)) = answer {
+                    self.views.send_replace(view);
+                }
             }
             Message::Relay(bytes) => match Note::from_bytes(bytes) {
                 Ok(note) => self.noted(from, note, cx),

@@ -4,8 +4,8 @@
 use std::thread;
 use std::time::Duration;
 
-use quorate::keyspace::{Ask, Keyspace, Kv, LeaseTime, Status, View};
-use quorate_machines::kv::{Answer, Command, Done, Expiry, Reply};
+use quorate::keyspace::{Ask, Keyspace, KeyspaceEnd, Kv, LeaseTime, Status, View};
+use quorate_machines::kv::{Answer, Command, Done, Expiry, Reply, Revision};
 use quorate_model::Machine;
 use quorate_runtime::store::StoreOptions;
 use tokio::sync::{mpsc, watch};
@@ -21,18 +21,19 @@ pub fn start(head: u64, patience: Duration) -> Keyspace {
     let options = StoreOptions::default();
     let table = quorate_runtime::store::Store::open(folder.path(), &options).and_then(|store| store.table("kv"));
     let kv = Kv::new(table.expect("an empty folder is a store"), 0);
-    let (asks, asked) = mpsc::channel(ASKS_MAX);
-    let (views, seen) = watch::channel::<View>(kv.view().clone());
+    let (keyspace, end) = Keyspace::new(kv.view().clone(), ASKS_MAX, patience);
+    let KeyspaceEnd { asked, revisions, views, .. } = end;
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-        runtime.block_on(Store { kv, views, index: 0, head }.run(asked));
+        runtime.block_on(Store { kv, revisions, views, index: 0, head }.run(asked));
         drop(folder);
     });
-    Keyspace::new(asks, seen, patience)
+    keyspace
 }
 
 struct Store {
     kv: Kv,
+    revisions: watch::Sender<Revision>,
     views: watch::Sender<View>,
     index: u64,
     head: u64,
@@ -75,7 +76,10 @@ impl Store {
                         });
                         let _ = answer.send(Ok(time));
                     }
-                    Ask::Tick => {}
+                    Ask::Peek(answer) => {
+                        let _ = answer.send(Ok(self.kv.view().clone()));
+                    }
+                    Ask::Observe | Ask::Tick => {}
                     Ask::Status(answer) => {
                         let _ = answer.send(Status {
                             head: self.head,
@@ -88,6 +92,7 @@ impl Store {
                 }
             }
             // What is seen outside is seen by watchers first.
+            self.revisions.send_replace(self.kv.view().revision());
             self.views.send_replace(self.kv.view().clone());
             for (answer, done) in answers {
                 let _ = answer.send(Ok(done));

@@ -47,7 +47,7 @@ impl<M: Machine> Node<M> {
         (self.applied >= self.floor && greeted && self.trouble.is_none()) || self.breaks(Mutant::AnswersBeforeFloor)
     }
 
-    fn answer_read(&self, read: Read<M::Query>, cx: &mut Context<'_, Self>) {
+    pub(super) fn answer_read(&self, read: Read<M::Query>, cx: &mut Context<'_, Self>) {
         let answer = self.machine.read(&read.query);
         cx.send(Self::own_client(cx), Message::ReadDone { operation: read.operation, answer });
     }

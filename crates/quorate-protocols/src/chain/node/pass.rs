@@ -146,7 +146,8 @@ impl<M: Machine> Node<M> {
     /// Tells the observer that something was applied.
     pub(super) fn observe(&self, cx: &mut Context<'_, Self>) {
         if let Some((observer, query)) = &self.observer {
-            cx.send(*observer, Message::Observed(self.machine.read(query)));
+            let answer = query.as_ref().map(|query| self.machine.read(query));
+            cx.send(*observer, Message::Observed { mark: self.machine.mark(), answer });
         }
     }
 }

@@ -27,7 +27,7 @@ use crate::etcd::convert;
 use crate::etcd::errors::EtcdError;
 use crate::etcd::generated::{etcdserverpb as pb, mvccpb};
 use crate::http::metrics::Metrics;
-use crate::keyspace::{Keyspace, View};
+use crate::keyspace::{Keyspace, View, Views};
 
 /// So many changes are handed out before batches go to the queues.
 const HAND_OUT_MAX: usize = 4_096;
@@ -60,7 +60,7 @@ struct Board {
 impl Hub {
     pub(crate) fn new(keyspace: Keyspace, metrics: Arc<Metrics>) -> Self {
         let board = Board {
-            view: keyspace.view(),
+            view: keyspace.published(),
             current: SpanIndex::new(),
             streams: BTreeMap::new(),
             next_stream: 0,
@@ -78,14 +78,17 @@ impl Hub {
         }
     }
 
-    /// A stream with no watchers yet.
-    pub(crate) fn open(self: &Arc<Self>) -> Outlet {
+    /// A stream with no watchers yet. From here on views are published, and the hub has one of now.
+    pub(crate) async fn open(self: &Arc<Self>) -> Result<Outlet, EtcdError> {
+        let views = self.keyspace.observe();
+        let view = self.keyspace.peek().await?;
         let mut board = self.board();
+        board.take(view);
         let stream = board.next_stream;
         board.next_stream += 1;
         board.streams.insert(stream, Outbox::default());
         self.metrics.watch_streams.add(1);
-        Outlet { hub: self.clone(), stream }
+        Ok(Outlet { hub: self.clone(), stream, _views: views })
     }
 
     fn board(&self) -> MutexGuard<'_, Board> {
@@ -96,7 +99,7 @@ impl Hub {
     /// The board after it took the newest view that there is.
     fn fresh_board(&self) -> MutexGuard<'_, Board> {
         let mut board = self.board();
-        board.take(self.keyspace.view());
+        board.take(self.keyspace.published());
         board
     }
 }
@@ -106,6 +109,8 @@ impl Hub {
 pub(crate) struct Outlet {
     hub: Arc<Hub>,
     stream: u64,
+    /// Keeps views coming.
+    _views: Views,
 }
 
 impl Outlet {

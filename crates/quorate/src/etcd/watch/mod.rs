@@ -12,6 +12,7 @@ pub use stream::WatchStream;
 
 use tonic::{Request, Response, Status, Streaming};
 
+use super::errors::EtcdError;
 use super::gateway::Gateway;
 use super::generated::etcdserverpb::{self as pb, watch_server};
 
@@ -21,8 +22,11 @@ pub struct Watch(pub Gateway);
 
 impl Watch {
     /// A stream of watches for what `wishes` asks.
-    pub(crate) fn stream<S>(&self, wishes: S, requires_leader: bool) -> WatchStream<S> {
-        WatchStream::new(self.0.clone(), wishes, requires_leader)
+    ///
+    /// # Errors
+    /// When the keyspace does not answer.
+    pub(crate) async fn stream<S>(&self, wishes: S, requires_leader: bool) -> Result<WatchStream<S>, EtcdError> {
+        WatchStream::open(self.0.clone(), wishes, requires_leader).await
     }
 }
 
@@ -36,6 +40,6 @@ impl watch_server::Watch for Watch {
     ) -> Result<Response<Self::WatchStream>, Status> {
         self.0.check_leader(request.metadata())?;
         let requires_leader = request.metadata().get("hasleader").is_some_and(|wanted| wanted.as_bytes() == b"true");
-        Ok(Response::new(self.stream(request.into_inner(), requires_leader)))
+        Ok(Response::new(self.stream(request.into_inner(), requires_leader).await?))
     }
 }

@@ -37,9 +37,10 @@ pub struct WatchStream<S> {
 }
 
 impl<S> WatchStream<S> {
-    pub(crate) fn new(gateway: Gateway, wishes: S, requires_leader: bool) -> Self {
+    pub(crate) async fn open(gateway: Gateway, wishes: S, requires_leader: bool) -> Result<Self, EtcdError> {
+        let outlet = gateway.hub.open().await?;
         let leaderless = requires_leader.then(|| Box::pin(leaderless(gateway.clone())) as _);
-        Self { outlet: gateway.hub.open(), wishes: Some(wishes), gateway, notice: None, leaderless }
+        Ok(Self { outlet, wishes: Some(wishes), gateway, notice: None, leaderless })
     }
 
     fn take(&mut self, request: pb::WatchRequest) {
