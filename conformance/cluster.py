@@ -29,7 +29,10 @@ DEATH_WAIT_S = 10
 
 
 def client_port(base, node):
-    """etcd's own convention for several members on one host: 2379, 22379, 32379, ..."""
+    """etcd's own convention for several members on one host: 2379, 22379, 32379, ...
+
+    A base of at most 2700 keeps three nodes out of the ports that the kernel gives to connections (from 32768 on).
+    """
     return base if node == 0 else base + (node + 1) * 10_000
 
 
@@ -66,9 +69,11 @@ class Cluster:
         try:
             pid = int(self._pid_file(node).read_text())
             state = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+            threads = len(os.listdir(f"/proc/{pid}/task"))
         except (OSError, ValueError):
             return None
-        return None if state == "Z" else pid
+        # The first thread can be dead while others still hold the ports.
+        return None if state == "Z" and threads == 1 else pid
 
     # -- how a node is started ----------------------------------------------------------------------------------------
 

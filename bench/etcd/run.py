@@ -108,6 +108,9 @@ class Rig:
     def pids(self):
         return [self.cluster.pid(node) for node in range(self.cluster.nodes)]
 
+    def disk_mib(self):
+        return statistics.mean(disk_bytes(self.cluster.data(node)) for node in range(self.cluster.nodes)) / 2**20
+
     def bench(self, arguments):
         """Puts a load on the cluster."""
         command = [self.load, "bench", *arguments, "--endpoints", ",".join(self.cluster.endpoints()), "--output", "json"]
@@ -145,13 +148,11 @@ class Rig:
         # What a store takes is measured on an empty one.
         self.start(kind, self.args.nodes)
         try:
-            before = sum(disk_bytes(self.cluster.data(node)) for node in range(self.cluster.nodes))
+            before = self.disk_mib()
             sample = self.bench([*FILL[2], "--keys", str(self.args.fill_keys)])
             samples[FILL[0]][kind].append(sample)
             time.sleep(1)  # what is written in the background, once a request is answered, belongs to it
-            disk = sum(disk_bytes(self.cluster.data(node)) for node in range(self.cluster.nodes)) - before
-            keys = self.args.fill_keys * self.cluster.nodes
-            stores[kind].append((disk / keys, statistics.mean(map(rss_bytes, self.pids())) / 2**20))
+            stores[kind].append((before, self.disk_mib(), statistics.mean(map(rss_bytes, self.pids())) / 2**20))
         finally:
             self.stop()
 
@@ -220,11 +221,12 @@ def table(args, kinds, samples, stores, scaling):
                        f"{spread(column[3])} | {spread(column[4], 1)} | {sum(column[5])} |")
     if any(stores.values()):
         yield ""
-        yield f"| {args.fill_keys:,} keys of 64 bytes with 256 bytes each | bytes on disk a key and node | memory of a node, MiB |"
-        yield "| --- | --- | --- |"
+        user = args.fill_keys * (64 + 256) / 2**20
+        yield (f"| MiB of one node, {args.fill_keys:,} keys of 64 bytes with 256 bytes each: {user:.0f} MiB | disk, empty | disk | "
+               "memory |")
+        yield "| --- | --- | --- | --- |"
         for kind in kinds:
-            disk, memory = zip(*stores[kind])
-            yield f"| {kind} | {spread(disk)} | {spread(memory)} |"
+            yield f"| {kind} | " + " | ".join(spread(column, 1) for column in zip(*stores[kind])) + " |"
     if scaling:
         yield ""
         yield f"| linearizable gets a second, each node held to {QUOTA_PERCENT} % of a core | 1 node | 3 nodes | factor |"
@@ -247,7 +249,7 @@ def main():
     parser.add_argument("--fill-keys", type=int, default=50_000)
     parser.add_argument("--scenarios", type=lambda text: text.split(","), help="names, separated by commas")
     parser.add_argument("--no-scaling", action="store_true", help="leave out the nodes held by cgroups")
-    parser.add_argument("--base-port", type=int, default=4379)
+    parser.add_argument("--base-port", type=int, default=2579)
     parser.add_argument("--dir", default=str(ROOT / "target"), help="where the nodes keep their files")
     parser.add_argument("--out", help="write the table to this file as well")
     args = parser.parse_args()
