@@ -184,7 +184,9 @@ where
             // The links write what this batch sent and read what came meanwhile.
             tokio::task::yield_now().await;
             let is_stalled = self.driver.is_stalled();
+            // The runtime's timer turns in whole milliseconds: an alarm that is due must not wait for it.
             let pause = if more { Duration::ZERO } else { self.pause() };
+            let more = more || pause.is_zero();
             tokio::select! {
                 biased;
                 () = &mut shutdown => return Ok(self.driver.close()?),
