@@ -1,7 +1,9 @@
 //! The chain under every fault that the simulator has, over lists and over the real store. One seed is one history.
 
+use std::time::Duration;
+
 use quorate_check::casts::{Lists, chain, store};
-use quorate_check::simulate::{Draw, Report};
+use quorate_check::simulate::{Draw, Report, Severity};
 use quorate_check::{Seeds, simulate};
 use quorate_protocols::chain::{Mutant, Node};
 
@@ -35,7 +37,18 @@ macro_rules! breaking {
     };
 }
 
-/// The simulator must find what the explorer finds: each of these breaks one rule.
+/// What breaks only when a member is back before the messages of its earlier life have arrived takes short faults.
+fn severity(name: &str) -> Severity {
+    let short = Severity {
+        faulty_max: Duration::from_millis(300),
+        lasts_max: Duration::from_millis(10),
+        ..Severity::default()
+    };
+    if name == "TakesStaleForwards" { short } else { Severity::default() }
+}
+
+/// The simulator must find what the explorer finds: each of these breaks one rule. `TakesLateAnswers` is the explorer's
+/// alone: an answer that outlives a restart and meets the one question with its number is too rare to wait for.
 #[test]
 fn broken_members_are_found_by_seeds_too() {
     for (name, alter) in breaking![
@@ -43,14 +56,16 @@ fn broken_members_are_found_by_seeds_too() {
         ReadsUncommitted,
         IgnoresDirty,
         ForgetsSessions,
+        ReordersOnResend,
         AppliesTwice,
+        ReplaysOneOfBatch,
         TakesStaleForwards,
         OrdersBeforeJoined,
         AnswersBeforeFloor,
         CommitsAtTailAlone,
     ] {
         let broken = |draw: &mut Draw| chain::cast(&chain::drawn(draw).altered(alter));
-        let report = simulate(broken, &seeds(0..5_000));
+        let report = simulate(broken, &seeds(0..5_000).severity(severity(name)));
         let failure = report.failure.unwrap_or_else(|| panic!("{name} was not found in {} runs", report.runs));
         println!("{name}: seed {}: {}", failure.seed, failure.property);
     }

@@ -232,12 +232,3 @@ fn the_witness_check_never_passes_what_the_search_refuses() {
     }
     assert!(refused > 500, "{refused}");
 }
-
-#[test]
-#[ignore = "a measurement"]
-fn ten_million_operations_with_a_witness() {
-    let history = honest_history(10_000_000, 50, 1_000, 3);
-    let begun = std::time::Instant::now();
-    assert_eq!(witness::check(&RegisterMap::new(), 1, &history), Ok(()));
-    println!("10,000,000 operations with a witness: {:?}", begun.elapsed());
-}

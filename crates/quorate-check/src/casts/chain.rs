@@ -142,17 +142,18 @@ fn claims(cast: Cast<ListRole>, node_count: u32) -> Cast<ListRole> {
 
 /// What every member holds at an index, live or on disk, is the same.
 fn logs_agree(view: &View<'_, ListRole>, node_count: u32) -> bool {
-    let nodes: Vec<_> = members(view, node_count).flat_map(|(live, durable)| [live, Some(durable)]).flatten().collect();
-    nodes.iter().enumerate().all(|(at, one)| {
-        nodes[..at].iter().all(|other| {
-            one.entries().all(|(index, entry)| {
-                other
-                    .entries()
-                    .find(|(other, _)| *other == index)
-                    .is_none_or(|(_, other)| other.operation == entry.operation)
-            })
-        })
-    })
+    let held = || members(view, node_count).flat_map(|(live, durable)| [live, Some(durable)]).flatten();
+    held().enumerate().all(|(at, one)| held().take(at).all(|other| agree(one, other)))
+}
+
+/// Both hold entries at consecutive indexes, so from where both hold some, those at equal indexes go side by side.
+fn agree(one: &Node<Lists>, other: &Node<Lists>) -> bool {
+    let first = |node: &Node<Lists>| node.entries().next().map(|(index, _)| index);
+    let (Some(one_first), Some(other_first)) = (first(one), first(other)) else { return true };
+    let from = one_first.max(other_first);
+    let skipped = |first: u64| usize::try_from(from - first).unwrap_or(usize::MAX);
+    let mut pairs = one.entries().skip(skipped(one_first)).zip(other.entries().skip(skipped(other_first)));
+    pairs.all(|((_, one), (_, other))| one.operation == other.operation)
 }
 
 /// Whatever any member takes for committed is in the log on every member's disk.

@@ -53,11 +53,18 @@ pub struct Bounds {
     pub settles_for: Duration,
     /// Claims about every state are checked each so many events.
     pub check_every: u64,
+    /// A run in which more happens than this is taken to have no end, which is a failure.
+    pub events_max: u64,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { answers_within: Duration::from_secs(60), settles_for: Duration::from_secs(5), check_every: 16 }
+        Self {
+            answers_within: Duration::from_secs(60),
+            settles_for: Duration::from_secs(5),
+            check_every: 16,
+            events_max: 1_000_000,
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod faults;
 mod judge;
+mod people;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -28,11 +29,6 @@ use crate::fingerprint::Fingerprinter;
 
 /// The kind of a message's frame.
 const MESSAGE: u8 = 1;
-
-/// How long people think between an answer and the next question at least, on average.
-const THINK_MEAN: Duration = Duration::from_millis(2);
-/// How long they wait when nobody takes the question, on average.
-const ASK_AGAIN_MEAN: Duration = Duration::from_millis(50);
 
 enum Happening<T> {
     Arrive { from: usize, to: usize, id: u64, frame: Bytes, damaged: bool },
@@ -209,6 +205,10 @@ impl<'a, P: Simulated> World<'a, P> {
             if at > patience_ends && !self.settling {
                 let within = self.bounds.answers_within;
                 self.failure = Some(format!("all is answered within {within:?} after everything is healed"));
+                break;
+            }
+            if self.events > self.bounds.events_max {
+                self.failure = Some(format!("a run comes to rest within {} events", self.bounds.events_max));
                 break;
             }
             self.happen(happening);
@@ -442,57 +442,6 @@ impl<'a, P: Simulated> World<'a, P> {
             bytes[bit / 8] ^= 1 << (bit % 8);
             self.after(delay, Happening::Arrive { from, to, id, frame: Bytes::from(bytes), damaged: true });
         }
-    }
-
-    fn ask_later(&mut self, asker: usize) {
-        let next = self.askers[asker].next;
-        if next < self.cast.askers[asker].asks.len() {
-            let planned = self.plan.asks_at.get(asker).and_then(|at| at.get(next)).map_or(0, |at| nanos(*at));
-            let at = planned.max(self.now + nanos(self.draw.around(THINK_MEAN)));
-            self.at(at, Happening::Ask { asker });
-        }
-    }
-
-    fn ask(&mut self, asker: usize) {
-        let who = &self.cast.askers[asker];
-        let seat = self.cast.index_of(who.to).unwrap_or_else(|| panic!("{} is asked and not in the cast", who.to));
-        let node = self.seats[seat].node;
-        if self.seats[seat].live.is_none() || self.nodes[node].paused.is_some() {
-            let wait = self.draw.around(ASK_AGAIN_MEAN);
-            return self.after(wait, Happening::Ask { asker });
-        }
-        let index = self.askers[asker].next;
-        self.askers[asker] = Asking { next: index + 1, open: Some(self.done.len()) };
-        self.done.push(Done { asker, index, invoked: self.events, answer: None, unknown: false });
-        let (from, to, ask) = (who.pid, who.to, &who.asks[index]);
-        let id = self.message_count;
-        self.message_count += 1;
-        self.note(from, 9, index as u64, || What::Send { id, to, label: format!("{ask:?}") });
-        self.note(to, 9, index as u64, || What::Receive { id, from, label: format!("{ask:?}") });
-        self.step(seat, Event::Message { from, message: ask.clone() });
-    }
-
-    fn answered(&mut self, seat: usize, to: Pid, answer: P::Message) {
-        let Some(asker) = self.cast.askers.iter().position(|asker| asker.pid == to) else { return };
-        let from = self.seats[seat].pid;
-        let id = self.message_count;
-        self.message_count += 1;
-        self.note(from, 10, id, || What::Send { id, to, label: format!("{answer:?}") });
-        self.note(to, 10, id, || What::Receive { id, from, label: format!("{answer:?}") });
-        let asks = &self.cast.askers[asker].asks;
-        let open = self.askers[asker].open.filter(|&at| (self.cast.answers)(&asks[self.done[at].index], &answer));
-        if let Some(at) = open {
-            self.done[at].answer = Some((self.events, answer));
-            self.close(asker);
-        }
-    }
-
-    fn close(&mut self, asker: usize) {
-        self.askers[asker].open = None;
-        if self.askers[asker].next == self.cast.askers[asker].asks.len() {
-            self.unfinished -= 1;
-        }
-        self.ask_later(asker);
     }
 }
 
