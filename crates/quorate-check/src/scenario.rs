@@ -8,11 +8,14 @@
 //! |---------|------|
 //! | `outside1 asks client1: put a 1` | someone outside asks; the words are read by the test |
 //! | `deliver node1 -> node2` | the oldest message of that link arrives |
+//! | `deliver newest node1 -> node2` | the newest message of that link overtakes the others |
 //! | `deliver all` | messages arrive in the order in which they were sent, and records become durable, until nothing is left |
+//! | `deliver all quietly` | the same, and nothing is written down: for what comes before the story |
 //! | `lose node1 -> node2` | the oldest message of that link is lost |
 //! | `copy node1 -> node2` | the oldest message of that link arrives, and stays on its way |
 //! | `sync node1` | all records of that process are durable |
 //! | `crash node1 keeping 1` | it dies; of what was not durable the first record is kept |
+//! | `wipe node1` | it is down, and its disk is an empty one from now on |
 //! | `restart node1` | it begins again from what is durable |
 //! | `alarm node1` or `alarm node1 Retry` | the alarm rings; the name is needed if several are set |
 //! | `wait 1500ms` | all clocks go on; no alarm rings by itself |
@@ -158,8 +161,17 @@ impl<'a, P: Process + Clone> Stage<'a, P> {
                 self.step(to, Event::Message { from, message });
             }
             ["deliver", "all"] => self.deliver_all()?,
-            ["deliver", from, "->", to] => self.deliver(from, to, false)?,
-            ["copy", from, "->", to] => self.deliver(from, to, true)?,
+            ["deliver", "all", "quietly"] => {
+                self.deliver_all()?;
+                self.said.clear();
+            }
+            ["deliver", from, "->", to] => self.deliver(self.oldest(from, to)?, false)?,
+            ["deliver", "newest", from, "->", to] => {
+                let oldest = self.oldest(from, to)?;
+                let newest = self.network.iter().rposition(|it| is_on(it, from, to));
+                self.deliver(newest.unwrap_or(oldest), false)?;
+            }
+            ["copy", from, "->", to] => self.deliver(self.oldest(from, to)?, true)?,
             ["lose", from, "->", to] => {
                 let at = self.oldest(from, to)?;
                 self.network.remove(at);
@@ -181,6 +193,13 @@ impl<'a, P: Process + Clone> Stage<'a, P> {
                 }
                 self.seats[seat].live = Some(self.seats[seat].durable.clone());
                 self.step(seat, Event::Start);
+            }
+            ["wipe", who] => {
+                let seat = self.seat(who)?;
+                if self.seats[seat].live.is_some() {
+                    return Err(format!("{who} is up"));
+                }
+                self.seats[seat].durable = self.cast.seats[seat].1.clone();
             }
             ["alarm", who, name @ ..] => self.ring(who, &name.join(" "))?,
             ["wait", duration] => self.now = self.now + parse_duration(duration)?,
@@ -221,18 +240,17 @@ impl<'a, P: Process + Clone> Stage<'a, P> {
     }
 
     fn oldest(&self, from: &str, to: &str) -> Result<usize, String> {
-        let found = self.network.iter().position(|(f, t, _)| f.to_string() == from && t.to_string() == to);
+        let found = self.network.iter().position(|it| is_on(it, from, to));
         found.ok_or_else(|| {
             let waiting: Vec<String> = self.network.iter().map(|(f, t, m)| format!("{f} -> {t}: {m:?}")).collect();
             format!("no message is on its way from {from} to {to}; these are: {waiting:#?}")
         })
     }
 
-    fn deliver(&mut self, from: &str, to: &str, keep: bool) -> Result<(), String> {
-        let at = self.oldest(from, to)?;
-        let seat = self.seat(to)?;
+    fn deliver(&mut self, at: usize, keep: bool) -> Result<(), String> {
+        let (from, to, message) = self.network[at].clone();
+        let seat = self.seat(&to.to_string())?;
         self.must_be_up(seat)?;
-        let (from, _, message) = self.network[at].clone();
         if !keep {
             self.network.remove(at);
         }
@@ -355,6 +373,10 @@ impl<'a, P: Process + Clone> Stage<'a, P> {
             }
         }
     }
+}
+
+fn is_on<M>((sender, receiver, _): &(Pid, Pid, M), from: &str, to: &str) -> bool {
+    sender.to_string() == from && receiver.to_string() == to
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
