@@ -18,7 +18,7 @@ pub mod trace;
 
 pub use codec::{DecodeError, Reader, Wire};
 pub use machine::Machine;
-pub use outbox::{AlarmChange, Outbox, Output};
+pub use outbox::{AlarmChange, Outbox};
 pub use pid::{NodeId, Pid, Service};
 pub use process::{Choose, Context, Effect, Event, Process};
 pub use time::Instant;

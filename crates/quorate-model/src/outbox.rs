@@ -1,8 +1,10 @@
-//! The outbox holds output commit: a message leaves when every record appended ahead of it is on disk.
+//! The outbox holds output commit: a message leaves when every record that it rests on is on disk.
 //!
-//! One queue of records and messages, in the order in which the process made them. The host writes the records to disk
-//! and says how many became durable; what stands before the first record that is not durable may leave. All three hosts
-//! (runtime, simulator, explorer) use this one queue, so the durability contract is the same code everywhere.
+//! A message rests on all records that its process appended before it, unless the process says that it rests on fewer
+//! ([`crate::Context::send_without`]): a chain passes an entry on while its own disk turns, and says that something is
+//! committed without waiting for what came after. The host writes the records to disk and says how many became durable;
+//! what rests on these alone may leave. All three hosts (runtime, simulator, explorer) use this one outbox, so the
+//! durability contract is the same code everywhere.
 
 use alloc::collections::VecDeque;
 use core::fmt::{self, Debug};
@@ -12,19 +14,6 @@ use core::time::Duration;
 
 use crate::pid::Pid;
 use crate::process::{Orders, Process};
-
-/// A record or a message that waits for its turn.
-pub enum Output<P: Process> {
-    /// A record that is not durable yet.
-    Record(P::Record),
-    /// A message that waits for the records before it.
-    Send {
-        /// Whom to tell.
-        to: Pid,
-        /// What to tell.
-        message: P::Message,
-    },
-}
 
 /// A change to the alarms of a process. Alarms are volatile, so they change at once.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -37,11 +26,16 @@ pub enum AlarmChange<T> {
 
 /// What a process has ordered and the host has not carried out.
 pub struct Outbox<P: Process> {
-    queue: VecDeque<Output<P>>,
-    /// How many records of the queue the host took for writing.
+    /// Not durable yet, oldest first.
+    records: VecDeque<P::Record>,
+    /// How many of `records` the host took for writing.
     taken_count: usize,
-    /// Where in the queue the first record stands that the host has not taken.
-    taken_end: usize,
+    /// How many records became durable so far.
+    synced_count: u64,
+    /// May leave.
+    ready: VecDeque<(Pid, P::Message)>,
+    /// Wait until so many records are durable, counted as `synced_count` is.
+    held: VecDeque<(u64, Pid, P::Message)>,
     alarms: VecDeque<AlarmChange<P::Timer>>,
 }
 
@@ -49,21 +43,21 @@ impl<P: Process> Outbox<P> {
     /// An empty outbox.
     #[must_use]
     pub fn new() -> Self {
-        Self { queue: VecDeque::new(), taken_count: 0, taken_end: 0, alarms: VecDeque::new() }
+        Self {
+            records: VecDeque::new(),
+            taken_count: 0,
+            synced_count: 0,
+            ready: VecDeque::new(),
+            held: VecDeque::new(),
+            alarms: VecDeque::new(),
+        }
     }
 
-    /// The next record to write that was not taken before. It stays in the queue, and holds back what stands behind
-    /// it, until [`Outbox::synced`].
+    /// The next record to write that was not taken before. It holds back what rests on it until [`Outbox::synced`].
     pub fn take_record(&mut self) -> Option<&P::Record> {
-        while self.taken_end < self.queue.len() {
-            let at = self.taken_end;
-            self.taken_end += 1;
-            if let Output::Record(record) = &self.queue[at] {
-                self.taken_count += 1;
-                return Some(record);
-            }
-        }
-        None
+        let record = self.records.get(self.taken_count)?;
+        self.taken_count += 1;
+        Some(record)
     }
 
     /// The first `count` records are durable now.
@@ -71,35 +65,25 @@ impl<P: Process> Outbox<P> {
     /// # Panics
     /// If fewer records wait: the host counted wrong.
     pub fn synced(&mut self, count: usize) {
-        let mut left = count;
-        let mut index = 0;
-        while left > 0 {
-            assert!(index < self.queue.len(), "the host synced a record that no process appended");
-            if matches!(self.queue[index], Output::Record(_)) {
-                self.queue.remove(index);
-                if index < self.taken_end {
-                    self.taken_end -= 1;
-                    self.taken_count -= 1;
-                }
-                left -= 1;
+        assert!(count <= self.records.len(), "the host synced a record that no process appended");
+        self.records.drain(..count);
+        self.taken_count = self.taken_count.saturating_sub(count);
+        self.synced_count += count as u64;
+        if self.held.iter().all(|(after, ..)| *after > self.synced_count) {
+            return;
+        }
+        for (after, to, message) in core::mem::take(&mut self.held) {
+            if after <= self.synced_count {
+                self.ready.push_back((to, message));
             } else {
-                index += 1;
+                self.held.push_back((after, to, message));
             }
         }
     }
 
-    /// The next message that may leave, if the queue does not begin with a record.
+    /// The next message that may leave.
     pub fn release(&mut self) -> Option<(Pid, P::Message)> {
-        if !matches!(self.queue.front(), Some(Output::Send { .. })) {
-            return None;
-        }
-        match self.queue.pop_front() {
-            Some(Output::Send { to, message }) => {
-                self.taken_end = self.taken_end.saturating_sub(1);
-                Some((to, message))
-            }
-            _ => None, // seen to be a message just above
-        }
+        self.ready.pop_front()
     }
 
     /// The next change of an alarm.
@@ -109,36 +93,45 @@ impl<P: Process> Outbox<P> {
 
     /// The records that are not durable yet, oldest first: what a crash may lose any suffix of.
     pub fn unsynced(&self) -> impl Iterator<Item = &P::Record> {
-        self.queue.iter().filter_map(|output| match output {
-            Output::Record(record) => Some(record),
-            Output::Send { .. } => None,
-        })
+        self.records.iter()
     }
 
-    /// The whole queue, oldest first.
-    pub fn queue(&self) -> impl Iterator<Item = &Output<P>> {
-        self.queue.iter()
+    /// How many messages wait for records.
+    #[must_use]
+    pub fn held_count(&self) -> usize {
+        self.held.len()
     }
 
-    /// The queue for a host that breaks the contract on purpose, to prove that breaking it is noticed.
-    pub fn queue_mut(&mut self) -> &mut VecDeque<Output<P>> {
-        &mut self.queue
+    /// Lets every message leave at once: for a host that breaks the contract on purpose, to prove that this is noticed.
+    pub fn break_commit(&mut self) {
+        self.ready.extend(self.held.drain(..).map(|(_, to, message)| (to, message)));
     }
 
     /// Whether nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.alarms.is_empty()
+        self.records.is_empty() && self.ready.is_empty() && self.held.is_empty() && self.alarms.is_empty()
+    }
+
+    /// What waits for records, with how many of those that wait each needs. Unlike the counts themselves, this is the same
+    /// whatever the process did before.
+    fn needs(&self) -> impl Iterator<Item = (u64, Pid, &P::Message)> {
+        self.held.iter().map(|(after, to, message)| (after - self.synced_count, *to, message))
     }
 }
 
 impl<P: Process> Orders<P::Message, P::Timer, P::Record> for Outbox<P> {
-    fn push_send(&mut self, to: Pid, message: P::Message) {
-        self.queue.push_back(Output::Send { to, message });
+    fn push_send(&mut self, to: Pid, message: P::Message, without: usize) {
+        let needed = self.records.len().saturating_sub(without);
+        if needed == 0 {
+            self.ready.push_back((to, message));
+        } else {
+            self.held.push_back((self.synced_count + needed as u64, to, message));
+        }
     }
 
     fn push_record(&mut self, record: P::Record) {
-        self.queue.push_back(Output::Record(record));
+        self.records.push_back(record);
     }
 
     fn push_alarm(&mut self, change: AlarmChange<P::Timer>) {
@@ -152,61 +145,20 @@ impl<P: Process> Default for Outbox<P> {
     }
 }
 
-impl<P: Process> Clone for Output<P> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Record(record) => Self::Record(record.clone()),
-            Self::Send { to, message } => Self::Send { to: *to, message: message.clone() },
-        }
-    }
-}
-
 impl<P: Process> Clone for Outbox<P> {
     fn clone(&self) -> Self {
         Self {
-            queue: self.queue.clone(),
+            records: self.records.clone(),
             taken_count: self.taken_count,
-            taken_end: self.taken_end,
+            synced_count: self.synced_count,
+            ready: self.ready.clone(),
+            held: self.held.clone(),
             alarms: self.alarms.clone(),
         }
     }
 }
 
-impl<P: Process> PartialEq for Output<P>
-where
-    P::Record: PartialEq,
-    P::Message: PartialEq,
-{
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Record(a), Self::Record(b)) => a == b,
-            (Self::Send { to: a, message: m }, Self::Send { to: b, message: n }) => a == b && m == n,
-            _ => false,
-        }
-    }
-}
-
-impl<P: Process> Eq for Output<P>
-where
-    P::Record: Eq,
-    P::Message: Eq,
-{
-}
-
-impl<P: Process> Hash for Output<P>
-where
-    P::Record: Hash,
-    P::Message: Hash,
-{
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        match self {
-            Self::Record(record) => (0_u8, record).hash(state),
-            Self::Send { to, message } => (1_u8, to, message).hash(state),
-        }
-    }
-}
-
-/// Two outboxes are equal when they hold the same outputs in the same order; what a host has taken already is its own
+/// Two outboxes are equal when the same waits in the same order; what a host has taken or synced before is its own
 /// bookkeeping.
 impl<P: Process> PartialEq for Outbox<P>
 where
@@ -214,7 +166,10 @@ where
     P::Message: PartialEq,
 {
     fn eq(&self, other: &Self) -> bool {
-        self.queue == other.queue && self.alarms == other.alarms
+        self.records == other.records
+            && self.ready == other.ready
+            && self.needs().eq(other.needs())
+            && self.alarms == other.alarms
     }
 }
 
@@ -232,23 +187,23 @@ where
     P::Timer: Hash,
 {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.queue.hash(state);
-        self.alarms.hash(state);
-    }
-}
-
-impl<P: Process> Debug for Output<P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Record(record) => f.debug_tuple("Record").field(record).finish(),
-            Self::Send { to, message } => f.debug_struct("Send").field("to", to).field("message", message).finish(),
+        self.records.hash(state);
+        self.ready.hash(state);
+        self.held.len().hash(state);
+        for needs in self.needs() {
+            needs.hash(state);
         }
+        self.alarms.hash(state);
     }
 }
 
 impl<P: Process> Debug for Outbox<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.queue.iter()).finish()
+        f.debug_struct("Outbox")
+            .field("records", &self.records)
+            .field("ready", &self.ready)
+            .field("held", &self.needs().collect::<alloc::vec::Vec<_>>())
+            .finish()
     }
 }
 
@@ -272,11 +227,11 @@ mod tests {
     fn a_message_waits_for_the_records_before_it_and_for_no_others() {
         let to = Pid::chain(1, 0);
         let mut outbox = Outbox::<Echo>::new();
-        outbox.push_send(to, 1);
+        outbox.push_send(to, 1, 0);
         outbox.push_record(10);
-        outbox.push_send(to, 2);
+        outbox.push_send(to, 2, 0);
         outbox.push_record(11);
-        outbox.push_send(to, 3);
+        outbox.push_send(to, 3, 0);
 
         assert_eq!(outbox.release(), Some((to, 1)));
         assert_eq!(outbox.release(), None);
@@ -293,17 +248,20 @@ mod tests {
     }
 
     #[test]
-    fn records_are_taken_once_though_messages_leave_in_between() {
+    fn a_message_that_does_not_rest_on_the_newest_records_waits_for_the_others_only() {
         let to = Pid::chain(1, 0);
         let mut outbox = Outbox::<Echo>::new();
-        outbox.push_send(to, 1);
         outbox.push_record(10);
-        assert_eq!(outbox.take_record(), Some(&10));
-        assert_eq!(outbox.release(), Some((to, 1)));
         outbox.push_record(11);
-        assert_eq!(outbox.take_record(), Some(&11));
-        assert_eq!(outbox.take_record(), None);
-        outbox.synced(2);
-        assert!(outbox.is_empty());
+        outbox.push_send(to, 1, 0);
+        outbox.push_send(to, 2, 1);
+        outbox.push_send(to, 3, 2);
+        assert_eq!(outbox.release(), Some((to, 3)));
+        assert_eq!(outbox.release(), None);
+        outbox.synced(1);
+        assert_eq!(outbox.release(), Some((to, 2)));
+        assert_eq!(outbox.release(), None);
+        outbox.synced(1);
+        assert_eq!(outbox.release(), Some((to, 1)));
     }
 }

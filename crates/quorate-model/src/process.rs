@@ -2,7 +2,7 @@
 //!
 //! | rule | why |
 //! |------|-----|
-//! | no message leaves before every record appended ahead of it is on disk | output commit: what is told is never forgotten |
+//! | no message leaves before every record that it rests on is on disk | output commit: what is told is never forgotten |
 //! | durable state changes only in [`Process::replay`] | live, after a restart and from a snapshot are one code path |
 //! | `now` is a reading of the local chip clock | two clocks are never compared, only durations are |
 //! | chance is [`Context::choose`] | the runtime draws, the simulator draws from its seed, the explorer tries all |
@@ -91,7 +91,7 @@ pub struct Context<'a, P: Process> {
 /// Where the orders of a process go: its outbox, by what is in it and not by whose it is, so that a process that is one
 /// of several roles can hand the context on to the role.
 pub(crate) trait Orders<M, T, R> {
-    fn push_send(&mut self, to: Pid, message: M);
+    fn push_send(&mut self, to: Pid, message: M, without: usize);
     fn push_record(&mut self, record: R);
     fn push_alarm(&mut self, change: AlarmChange<T>);
 }
@@ -112,7 +112,15 @@ impl<'a, P: Process> Context<'a, P> {
 
     /// Tells `to` something, once every record appended before this call is durable.
     pub fn send(&mut self, to: Pid, message: P::Message) {
-        self.orders.push_send(to, message);
+        self.orders.push_send(to, message, 0);
+    }
+
+    /// Tells `to` something that does not rest on the newest `count` records that this process appended in this life:
+    /// it leaves as soon as those before them are durable.
+    ///
+    /// This is for a process that can say why: what the message claims must be true even if these records are lost.
+    pub fn send_without(&mut self, count: usize, to: Pid, message: P::Message) {
+        self.orders.push_send(to, message, count);
     }
 
     /// Writes `record` to the log and folds it into the state of `process`, in this order of meaning: whoever hears of

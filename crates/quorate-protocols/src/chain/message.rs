@@ -155,8 +155,6 @@ pub enum Message<M: Machine> {
         first: u64,
         /// The entries.
         entries: Batch<M::Command>,
-        /// All members from the head to the sender have everything up to here on disk.
-        durable: u64,
         /// Which lives.
         stamp: Stamp,
     },

@@ -4,8 +4,8 @@
 //! |--------|-------------------|-----------------------------------|-----------------------------------------|
 //! | client | Ask               | number it                         | own node: Propose or Read               |
 //! | node   | Propose           | nothing                           | head: Propose                           |
-//! | head   | Propose           | order it                          | next: Forward; then, durable, Durable   |
-//! | middle | Forward           | append                            | next: Forward; then, durable, Durable   |
+//! | head   | Propose           | order it, append                  | next: Forward; once on disk, Durable    |
+//! | middle | Forward           | append                            | next: Forward; once on disk, Durable    |
 //! | tail   | Forward, Durable  | append; commit what all have      | before: Committed                       |
 //! | node   | Committed         | apply                             | before: Committed; own client: Applied  |
 //! | node   | Read              | nothing uncommitted touches it    | own client: ReadDone                    |
@@ -14,7 +14,8 @@
 //! A member passes a write on *before* it writes it to its own disk, and says `Durable` after: the disks turn in
 //! parallel, so a put costs one disk write of time, whatever the length of the chain. `Durable` is a claim about the
 //! whole way from the head to its sender. The tail commits what is durable on the way and on its own disk, that is, on
-//! every member; `Committed` then runs back up.
+//! every member; `Committed` then runs back up. None of these waits for records that came later: a message rests on the
+//! records of what it speaks of, and on no others ([`quorate_model::Context::send_without`]).
 //!
 //! **Why the logs never differ.** Only the head gives numbers, and before it gives one it knows that nobody has an entry
 //! with this number: a member that starts anew first asks its successor for what it lost ([`Message::Hello`],

@@ -7,7 +7,7 @@ mod join;
 mod order;
 mod pass;
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -109,6 +109,8 @@ pub struct Node<M: Machine> {
     down: Down,
     /// The head's commands that wait to be ordered.
     proposed: BTreeMap<OperationId, Entry<M::Command>>,
+    /// The first index of each record of entries that was appended in this life and has entries beyond `committed`.
+    batches: VecDeque<u64>,
     /// The operations of the log beyond `applied`.
     unapplied: BTreeSet<OperationId>,
     reads: Reads<M::Query>,
@@ -188,6 +190,7 @@ impl<M: Machine> Node<M> {
             up: Up::default(),
             down: Down::default(),
             proposed: BTreeMap::new(),
+            batches: VecDeque::new(),
             unapplied: BTreeSet::new(),
             reads: Reads::new(),
             questions: Vec::new(),
@@ -315,6 +318,7 @@ impl<M: Machine> Node<M> {
             self.greet(cx);
         } else if self.log.last() > self.committed && self.committed == self.committed_at_retry {
             self.pass_again(cx);
+            self.ask_what_is_durable(cx);
         }
         self.ask_tail_again(cx);
         self.committed_at_retry = self.committed;
@@ -334,12 +338,15 @@ impl<M: Machine> Node<M> {
             Message::Welcome { stamp, last, first, entries } if self.current(stamp) => {
                 self.welcomed(stamp, last, first, &entries, cx);
             }
-            Message::Forward { stamp, first, entries, durable } if self.said_by_predecessor(stamp) => {
-                self.forwarded(first, &entries, durable, cx);
+            Message::Forward { first, entries, stamp } if self.said_by_predecessor(stamp) => {
+                self.forwarded(first, &entries, cx);
             }
-            Message::Durable { stamp, index } if self.said_by_predecessor(stamp) => {
+            Message::Durable { index, stamp } if self.said_by_predecessor(stamp) => {
                 self.up.durable = self.up.durable.max(index);
                 self.settle(cx);
+            }
+            Message::Forward { stamp, .. } | Message::Durable { stamp, .. } if self.current(stamp) => {
+                self.heard_other_life(stamp, cx);
             }
             Message::Committed { stamp, index } if self.current(stamp) => self.advance(index, cx),
             Message::Question { stamp, nonce } if self.current(stamp) => self.questioned(from, stamp, nonce, cx),

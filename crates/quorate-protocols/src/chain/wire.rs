@@ -79,9 +79,8 @@ where
                 first.encode(out);
                 encode_batch(entries, out);
             }
-            Self::Forward { stamp, first, entries, durable } => {
+            Self::Forward { stamp, first, entries } => {
                 put_index(FORWARD, *stamp, *first, out);
-                durable.encode(out);
                 encode_batch(entries, out);
             }
             Self::Durable { stamp, index } => put_index(DURABLE, *stamp, *index, out),
@@ -123,8 +122,8 @@ where
                 entries: decode_batch(input)?,
             },
             FORWARD => {
-                let (stamp, first, durable) = (Stamp::decode(input)?, u64::decode(input)?, u64::decode(input)?);
-                Self::Forward { stamp, first, entries: decode_batch(input)?, durable }
+                let (stamp, first) = (Stamp::decode(input)?, u64::decode(input)?);
+                Self::Forward { stamp, first, entries: decode_batch(input)? }
             }
             DURABLE => Self::Durable { stamp: Stamp::decode(input)?, index: u64::decode(input)? },
             COMMITTED => Self::Committed { stamp: Stamp::decode(input)?, index: u64::decode(input)? },

@@ -49,12 +49,13 @@ impl<M: Machine> Node<M> {
 
     pub(super) fn answer_read(&self, read: Read<M::Query>, cx: &mut Context<'_, Self>) {
         let answer = self.machine.read(&read.query);
-        cx.send(Self::own_client(cx), Message::ReadDone { operation: read.operation, answer });
+        let message = Message::ReadDone { operation: read.operation, answer };
+        cx.send_without(self.batches_beyond(self.applied), Self::own_client(cx), message);
     }
 
     fn ask_tail(&self, nonce: u64, cx: &mut Context<'_, Self>) {
         let tail = self.member(self.configuration.tail(), cx);
-        cx.send(tail, Message::Question { stamp: self.stamp(None), nonce });
+        cx.send_without(self.batches.len(), tail, Message::Question { stamp: self.stamp(None), nonce });
     }
 
     pub(super) fn ask_tail_again(&self, cx: &mut Context<'_, Self>) {
@@ -78,7 +79,8 @@ impl<M: Machine> Node<M> {
 
     fn answer_question(&self, to: Pid, stamp: Stamp, nonce: u64, cx: &mut Context<'_, Self>) {
         let stamp = self.stamp(Some(stamp.boot));
-        cx.send(to, Message::CommittedAt { stamp, nonce, index: self.committed });
+        let message = Message::CommittedAt { nonce, index: self.committed, stamp };
+        cx.send_without(self.batches_beyond(self.committed), to, message);
     }
 
     /// The tail answers our question.

@@ -41,6 +41,14 @@ impl<M: Machine> Node<M> {
         }
     }
 
+    /// The predecessor spoke to an earlier life of ours, or as a later life than we know: it has to greet us anew.
+    pub(super) fn heard_other_life(&mut self, stamp: Stamp, cx: &mut Context<'_, Self>) {
+        let is_later = self.up.boot.is_none_or(|known| known < stamp.boot);
+        if let (Some(predecessor), true) = (self.predecessor(cx), is_later || stamp.peer_boot < self.boot) {
+            cx.send(predecessor, Message::Nudge { stamp: self.stamp(None) });
+        }
+    }
+
     /// The predecessor greets: from now on only this life of it is heard.
     pub(super) fn greeted(&mut self, stamp: Stamp, last: u64, committed: u64, cx: &mut Context<'_, Self>) {
         if self.up.boot.is_some_and(|known| known > stamp.boot) {
@@ -79,8 +87,11 @@ impl<M: Machine> Node<M> {
         entries: &Batch<M::Command>,
         cx: &mut Context<'_, Self>,
     ) {
-        if stamp.peer_boot != self.boot || self.down.boot.is_some_and(|known| known > stamp.boot) {
-            return; // to an earlier life of ours, or from one of the successor's
+        if stamp.peer_boot != self.boot {
+            return self.nudged(stamp, cx); // to an earlier life of ours: perhaps its nudge was lost
+        }
+        if self.down.boot.is_some_and(|known| known > stamp.boot) {
+            return; // from an earlier life of the successor
         }
         if !self.joined && last > self.log.last() {
             let next = self.log.last() + 1;
@@ -93,6 +104,7 @@ impl<M: Machine> Node<M> {
                 return self.greet(cx); // an answer to an earlier greeting; ask from where we are
             }
             cx.append(self, Record::Entries { first: next, entries: entries[known..].into() });
+            self.batches.push_back(next);
             if last > self.log.last() {
                 return self.greet(cx); // there is more
             }

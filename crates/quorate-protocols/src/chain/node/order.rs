@@ -60,22 +60,12 @@ impl<M: Machine> Node<M> {
     /// Takes new entries: passes them on first, then writes them, so that both disks turn at once.
     pub(super) fn take(&mut self, entries: Batch<M::Command>, cx: &mut Context<'_, Self>) {
         let first = self.log.last() + 1;
-        if self.breaks(Mutant::AcknowledgesBeforeDurable) {
-            return self.take_hastily(first, entries, cx);
-        }
         self.send_forward(first, &entries, cx);
         cx.append(self, Record::Entries { first, entries });
+        self.batches.push_back(first);
         if self.breaks(Mutant::ReadsUncommitted) {
             self.apply_up_to(self.log.last(), cx);
         }
         self.settle(cx);
-    }
-
-    /// The mutant that says so first and writes then.
-    fn take_hastily(&mut self, first: u64, entries: Batch<M::Command>, cx: &mut Context<'_, Self>) {
-        self.send_forward(first, &entries, cx);
-        self.log.extend(first, &entries);
-        self.settle(cx);
-        cx.append(self, Record::Entries { first, entries });
     }
 }

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use quorate_model::{Context, Machine};
+use quorate_model::{Context, Machine, Pid};
 
 use super::super::message::{Batch, Message};
 use super::super::session::Known;
@@ -16,10 +16,13 @@ impl<M: Machine> Node<M> {
             return; // it will be sent what it lacks when it has said where its log ends
         }
         self.down.sent = first + entries.len() as u64 - 1;
-        self.down.told = self.settled();
+        self.forward(successor, first, entries.clone(), cx);
+    }
+
+    /// An entry is passed on whether or not it is on our own disk: only `Durable` claims that.
+    fn forward(&self, successor: Pid, first: u64, entries: Batch<M::Command>, cx: &mut Context<'_, Self>) {
         let stamp = self.stamp(self.down.boot);
-        let entries = entries.clone();
-        cx.send(successor, Message::Forward { stamp, first, entries, durable: self.down.told });
+        cx.send_without(self.batches.len(), successor, Message::Forward { first, entries, stamp });
     }
 
     /// Sends the successor everything of the log that it was not sent.
@@ -35,25 +38,28 @@ impl<M: Machine> Node<M> {
     pub(super) fn pass_again(&mut self, cx: &mut Context<'_, Self>) {
         let Some(successor) = self.successor(cx) else { return };
         let entries = self.log.batch_after(self.committed, self.options.batch_weight_max, M::weight);
-        let (first, durable, stamp) = (self.committed + 1, self.settled(), self.stamp(self.down.boot));
-        cx.send(successor, Message::Forward { stamp, first, entries, durable });
+        self.forward(successor, self.committed + 1, entries, cx);
+        self.down.told = 0;
+        self.settle(cx);
+    }
+
+    /// Perhaps the predecessor's word of what is durable was lost, and it knows of the commit already: it says it again to
+    /// whoever tells it where its log ends.
+    pub(super) fn ask_what_is_durable(&mut self, cx: &mut Context<'_, Self>) {
+        if !self.is_head() && self.up.boot.is_some() && self.up.durable < self.log.last() {
+            self.up.greeted = Some(self.log.last());
+            self.welcome(cx);
+        }
     }
 
     /// The predecessor sends entries, the first of them at `first`.
-    pub(super) fn forwarded(
-        &mut self,
-        first: u64,
-        entries: &Batch<M::Command>,
-        durable: u64,
-        cx: &mut Context<'_, Self>,
-    ) {
+    pub(super) fn forwarded(&mut self, first: u64, entries: &Batch<M::Command>, cx: &mut Context<'_, Self>) {
         let next = self.log.last() + 1;
         let known = usize::try_from(next.saturating_sub(first)).unwrap_or(usize::MAX);
         if first > next {
             self.up.greeted = Some(self.log.last());
             return self.welcome(cx); // a gap: say where our log ends
         }
-        self.up.durable = self.up.durable.max(durable);
         match if self.breaks(Mutant::ReordersOnResend) { 0 } else { known } {
             0 => self.take(entries.clone(), cx),
             known if known < entries.len() => self.take(entries[known..].into(), cx),
@@ -66,8 +72,18 @@ impl<M: Machine> Node<M> {
     fn repeat_commit(&self, cx: &mut Context<'_, Self>) {
         if let (Some(predecessor), true) = (self.predecessor(cx), self.committed > 0) {
             let stamp = self.stamp(self.up.boot);
-            cx.send(predecessor, Message::Committed { stamp, index: self.committed });
+            let message = Message::Committed { index: self.committed, stamp };
+            cx.send_without(self.batches_beyond(self.committed), predecessor, message);
         }
+    }
+
+    /// How many of our newest records hold nothing but entries beyond `index`: what is said of the entries up to `index`
+    /// does not rest on them.
+    pub(super) fn batches_beyond(&self, index: u64) -> usize {
+        if self.breaks(Mutant::AcknowledgesBeforeDurable) {
+            return usize::MAX;
+        }
+        self.batches.iter().rev().take_while(|first| **first > index).count()
     }
 
     /// Everything up to here is on the disks of all members from the head to us, once what we appended is on ours. A
@@ -76,7 +92,7 @@ impl<M: Machine> Node<M> {
         if self.is_head() || self.breaks(Mutant::CommitsAtTailAlone) {
             self.log.last()
         } else {
-            self.up.durable.min(self.log.last())
+            self.up.durable.min(self.log.last()).max(self.committed) // what is committed is on every disk
         }
     }
 
@@ -86,9 +102,10 @@ impl<M: Machine> Node<M> {
         match self.successor(cx) {
             None => self.advance(settled, cx),
             Some(successor) => {
-                if self.down.boot.is_some() && settled > self.down.told && self.down.told < self.down.sent {
+                if self.down.boot.is_some() && settled > self.down.told {
                     self.down.told = settled;
-                    cx.send(successor, Message::Durable { stamp: self.stamp(self.down.boot), index: settled });
+                    let message = Message::Durable { index: settled, stamp: self.stamp(self.down.boot) };
+                    cx.send_without(self.batches_beyond(settled), successor, message);
                 }
             }
         }
@@ -101,9 +118,13 @@ impl<M: Machine> Node<M> {
             return;
         }
         self.committed = index;
+        while self.batches.front().is_some_and(|first| *first <= index) {
+            self.batches.pop_front();
+        }
         self.apply_up_to(index, cx);
         if let (Some(predecessor), Some(_)) = (self.predecessor(cx), self.up.boot) {
-            cx.send(predecessor, Message::Committed { stamp: self.stamp(self.up.boot), index });
+            let message = Message::Committed { index, stamp: self.stamp(self.up.boot) };
+            cx.send_without(self.batches_beyond(index), predecessor, message);
         }
         self.observe(cx);
         self.answer_waiting(cx);
@@ -139,7 +160,8 @@ impl<M: Machine> Node<M> {
             self.sessions.remember(operation, entry.done_below, answer);
         }
         if !answers.is_empty() {
-            cx.send(Self::own_client(cx), Message::Applied(answers));
+            let without = self.batches_beyond(index);
+            cx.send_without(without, Self::own_client(cx), Message::Applied(answers));
         }
     }
 
@@ -147,7 +169,8 @@ impl<M: Machine> Node<M> {
     pub(super) fn observe(&self, cx: &mut Context<'_, Self>) {
         if let Some((observer, query)) = &self.observer {
             let answer = query.as_ref().map(|query| self.machine.read(query));
-            cx.send(*observer, Message::Observed { mark: self.machine.mark(), answer });
+            let message = Message::Observed { mark: self.machine.mark(), answer };
+            cx.send_without(self.batches_beyond(self.applied), *observer, message);
         }
     }
 }
