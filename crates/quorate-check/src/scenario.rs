@@ -27,7 +27,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use quorate_model::{AlarmChange, Choose, Context, Event, Instant, Outbox, Output, Pid, Process};
+use quorate_model::{AlarmChange, Choose, Context, Event, Instant, Outbox, Pid, Process};
 
 use crate::cast::Cast;
 
@@ -341,7 +341,7 @@ impl<'a, P: Process + Clone> Stage<'a, P> {
         }
         self.release(index);
         let seat = &self.seats[index];
-        let held = seat.outbox.queue().filter(|output| matches!(output, Output::Send { .. })).count();
+        let held = seat.outbox.held_count();
         if held > 0 {
             self.say(&format!("  {pid} holds {held} behind its disk"));
         }
