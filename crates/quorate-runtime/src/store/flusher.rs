@@ -11,7 +11,7 @@ use imbl::OrdMap;
 use quorate_model::codec::Wire;
 
 use super::merge::{Change, Merge};
-use super::{ENTRY_PREFIX, MARKER_KEY};
+use super::{ENTRY_PREFIX, MARKER_KEY, engine_error};
 
 /// What was changed up to a checkpoint since the one before.
 pub(super) struct Layer {
@@ -113,6 +113,11 @@ impl Flusher {
         self.shared.wake.notify_one();
     }
 
+    /// Says that the engine failed, and why the store cannot be used any more.
+    pub(super) fn fail(&self, error: &fjall::Error) -> &str {
+        self.shared.fail(error)
+    }
+
     /// Why nothing is flushed any more, if so.
     pub(super) fn failed(&self) -> Option<&str> {
         self.shared.failed.get().map(String::as_str)
@@ -140,6 +145,11 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Keeps the first failure.
+    fn fail(&self, error: &fjall::Error) -> &str {
+        self.failed.get_or_init(|| engine_error(&self.folder, error).to_string())
+    }
+
     fn run(&self) {
         loop {
             let mut state = self.state();
@@ -161,8 +171,7 @@ impl Shared {
                 continue; // what failed once is not tried again: the node must end
             }
             if let Err(error) = self.flush(&lineage, &layers) {
-                tracing::error!(folder = &*self.folder, %error, "a checkpoint failed");
-                self.failed.get_or_init(|| error.to_string());
+                self.fail(&error);
             }
         }
     }

@@ -30,7 +30,10 @@
 mod flusher;
 mod merge;
 mod table;
+mod verify;
 
+use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -58,9 +61,28 @@ pub enum StoreError {
         /// The folder.
         folder: String,
     },
+    /// Bytes on disk are not what was written. Nothing was changed.
+    #[error(
+        "the store in {folder} is damaged: {file}: {what}. Put back a copy of the data folder that was made after the node last \
+         stopped; what the other nodes have is not harmed"
+    )]
+    Damaged {
+        /// The folder.
+        folder: String,
+        /// Which file in it.
+        file: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The disk is full. What was durable before still is.
+    #[error("the disk is full: the store in {folder} cannot be written; make room and start again")]
+    Full {
+        /// The folder.
+        folder: String,
+    },
     /// The engine failed. What was durable before still is, unless the disk lost it.
     #[error(
-        "the store in {folder} failed: {message}. Check the disk; if the store is damaged, remove it and let the node copy it from its peers"
+        "the store in {folder} failed: {message}. Check the disk and the folder's permissions, then start the node again"
     )]
     Engine {
         /// The folder.
@@ -109,13 +131,21 @@ impl Store {
     pub fn open(folder: impl AsRef<Path>, options: &StoreOptions) -> Result<Self, StoreError> {
         let path = folder.as_ref();
         let folder: Arc<str> = path.display().to_string().into();
-        let database = Database::builder(path)
-            .cache_size(options.cache_bytes)
-            .worker_threads(options.merge_thread_count)
-            .open()
-            .map_err(|error| engine_error(&folder, &error))?;
+        verify::check(path)?;
+        let builder =
+            Database::builder(path).cache_size(options.cache_bytes).worker_threads(options.merge_thread_count);
+        // On bytes that it does not expect the engine may break instead of giving an error. Nothing of it is kept then.
+        let opened = catch_unwind(AssertUnwindSafe(|| builder.open()));
+        let opened = opened.unwrap_or(Err(fjall::Error::Unrecoverable));
+        let database = opened.map_err(|error| engine_error(&folder, &error))?;
         let flusher = Flusher::start(database.clone(), Arc::clone(&folder));
         Ok(Self { database, flusher: Arc::new(flusher), folder })
+    }
+
+    /// Why the store cannot be used any more, if so: the node must end.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.flusher.failed().map(str::to_owned)
     }
 
     /// Opens the table `name`, or makes it. A table is opened once; clones are its snapshots.
@@ -140,9 +170,23 @@ impl Store {
     }
 }
 
+/// The engine's error, with the damaged file if there is one.
 fn engine_error(folder: &str, error: &fjall::Error) -> StoreError {
+    let engine = |message: String| StoreError::Engine { folder: folder.to_owned(), message };
     match error {
         fjall::Error::Locked => StoreError::Locked { folder: folder.to_owned() },
-        other => StoreError::Engine { folder: folder.to_owned(), message: other.to_string() },
+        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error))
+            if !matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::NotFound | ErrorKind::InvalidData) =>
+        {
+            match error.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::Full { folder: folder.to_owned() },
+                _ => engine(error.to_string()),
+            }
+        }
+        fjall::Error::InvalidVersion(_) => {
+            let (file, what) = ("version".to_owned(), "it names no version that this build reads".to_owned());
+            StoreError::Damaged { folder: folder.to_owned(), file, what }
+        }
+        other => verify::damaged_file(Path::new(folder)).unwrap_or_else(|| engine(other.to_string())),
     }
 }

@@ -64,7 +64,7 @@ impl DiskTable {
         self.begun.saturating_sub(self.lineage.flushed())
     }
 
-    /// Why no checkpoint becomes durable any more, if so: the node must end.
+    /// Why the store cannot be used any more, if so: the node must end.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         self.flusher.failed().map(str::to_owned)
@@ -94,8 +94,9 @@ impl DiskTable {
     fn read<T>(&self, result: Result<T, fjall::Error>) -> T {
         match result {
             Ok(value) => value,
-            // Wrong bytes never leave, and there is no right answer: the process ends, and restarts or is repaired.
-            Err(error) => panic!("cannot read the store in {}: {error}", self.flusher.folder()),
+            // Wrong bytes never leave, and there is no right answer: whoever asked goes down with the question, and the
+            // node ends. It is the disk that is broken and no invariant, so no panic is said.
+            Err(error) => std::panic::resume_unwind(Box::new(self.flusher.fail(&error).to_owned())),
         }
     }
 }
@@ -152,7 +153,7 @@ impl Table for DiskTable {
 
     fn checkpoint(&mut self, index: u64, beside: Bytes) {
         if let Some(error) = self.flusher.failed() {
-            panic!("the store in {} failed: {error}", self.flusher.folder());
+            std::panic::resume_unwind(Box::new(error.to_owned())); // as in `read`
         }
         self.refresh();
         if self.layers.len() >= LAYER_COUNT_MAX {

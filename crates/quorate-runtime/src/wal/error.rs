@@ -7,8 +7,8 @@ use super::format::Place;
 /// Bytes that were synced and are not what was written. Nothing was changed on disk.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, serde::Serialize)]
 #[error(
-    "damaged log: {file} at byte {offset}: {what}. Nothing was cut. Replace this node's data folder by a copy from before \
-     or remove it and let the node join anew; the other nodes hold what was acknowledged"
+    "damaged log: {file} at byte {offset}: {what}. Nothing was cut. Put back a copy of the data folder that was made after the \
+     node last stopped; what the other nodes have is not harmed"
 )]
 pub struct Damage {
     /// The segment file.
@@ -65,7 +65,7 @@ pub enum OpenError {
         wanted: u32,
     },
     /// The file that says whose the folder is cannot be read, or there is a log without it.
-    #[error("the identity file of {folder} is {what}: the folder may be any node's. Restore the file from a copy")]
+    #[error("the identity file of {folder} is {what}: the folder may be any node's. Put the file back from a copy")]
     Identity {
         /// The folder.
         folder: String,
