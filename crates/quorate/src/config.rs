@@ -128,12 +128,14 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is not such a configuration.
-    #[error("the configuration {path} is not valid: {source}")]
+    #[error("the configuration {path} is not valid: line {line}: {why}. See `quorate serve --help` for an example")]
     Parse {
         /// Which file.
         path: PathBuf,
-        /// Where and why.
-        source: Box<toml::de::Error>,
+        /// In which line, from 1.
+        line: usize,
+        /// Why.
+        why: String,
     },
     /// Its parts do not fit together.
     #[error("the configuration {path} is not valid: {why}")]
@@ -152,8 +154,11 @@ impl Config {
     /// See [`ConfigError`].
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
-        let config: Self = toml::from_str(&text)
-            .map_err(|source| ConfigError::Parse { path: path.into(), source: Box::new(source) })?;
+        let config: Self = toml::from_str(&text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start).min(text.len());
+            let line = 1 + text.as_bytes()[..at].iter().filter(|&&byte| byte == b'\n').count();
+            ConfigError::Parse { path: path.into(), line, why: error.message().replace('\n', " ") }
+        })?;
         config.check().map_err(|why| ConfigError::Invalid { path: path.into(), why })?;
         Ok(config)
     }
@@ -215,10 +220,18 @@ impl Config {
                 }
             }
             for address in [&member.client, &member.peer] {
-                if address.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
+                if !is_address(address) {
                     return Err(format!("member {}: `{address}` is not an address like 10.0.0.1:2379", member.id));
                 }
             }
+        }
+        for address in [&self.listen_client, &self.listen_peer].into_iter().flatten() {
+            if !is_address(address) {
+                return Err(format!("`{address}` is not an address to listen on, like 0.0.0.0:2379"));
+            }
+        }
+        if self.data.as_os_str().is_empty() {
+            return Err("`data` is empty: name the folder of the log and the store".into());
         }
         if self.bounds.checkpoint_bytes.saturating_mul(2) > self.bounds.log_bytes {
             return Err(
@@ -227,6 +240,10 @@ impl Config {
         }
         Ok(())
     }
+}
+
+fn is_address(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
 #[cfg(test)]

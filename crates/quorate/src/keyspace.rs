@@ -41,6 +41,12 @@ pub enum Refusal {
     /// The request went out and no answer came in time: it may or may not take effect.
     #[error("etcdserver: request timed out")]
     Unknown,
+    /// This node's data folder was lost or replaced. Nothing happened; ask another node, and put the folder back.
+    #[error("etcdserver: corrupt cluster")]
+    Lost,
+    /// This node has nothing, and no neighbour has said yet whether there should be something. Ask again, or another node.
+    #[error("etcdserver: no leader")]
+    Empty,
     /// The keyspace stopped. Nothing happened; ask another node.
     #[error("etcdserver: server stopped")]
     Stopped,

@@ -160,6 +160,14 @@ fn asynchronously(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Res
 fn explain(error: &anyhow::Error) -> String {
     match error.downcast_ref::<tonic::Status>() {
         Some(status) => format!("{} ({:?})", status.message(), status.code()),
-        None => format!("{error:#}"),
+        None => {
+            let mut line = error.to_string();
+            for cause in error.chain().skip(1).map(ToString::to_string) {
+                if !line.ends_with(&cause) {
+                    line = line + ": " + &cause; // some errors say their cause themselves
+                }
+            }
+            line
+        }
     }
 }

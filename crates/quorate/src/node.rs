@@ -4,13 +4,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
-use quorate_model::Pid;
-use quorate_protocols::chain::{Client, ClientBounds, Configuration, Node as Member, NodeOptions, Role};
+use anyhow::{Context, anyhow};
+use quorate_model::{Pid, Process};
+use quorate_protocols::chain::{Client, ClientBounds, Configuration, Node as Member, NodeOptions, Record, Role};
+use quorate_runtime::clock;
 use quorate_runtime::host::{Host, HostConfig};
-use quorate_runtime::net::NetConfig;
+use quorate_runtime::net::{NetConfig, NetMetrics};
 use quorate_runtime::store::{Store, StoreOptions};
-use quorate_runtime::wal::{Folder, Options};
+use quorate_runtime::wal::{Folder, FolderIdentity, Identity, Options};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -24,11 +25,16 @@ const TICK: Duration = Duration::from_millis(50);
 /// The members do not change in this version, so the configuration is the first.
 const CONFIGURATION_PREFIX_LEN: u64 = 1;
 
+/// A reading of the wall clock before any folder was made, in milliseconds: lives are counted from here, to be small numbers
+/// on the wire.
+const FIRST_LIFE_MS: u64 = 1_790_000_000_000;
+
 /// A node that was opened and not run yet.
 pub struct Node {
     host: Host<Role<Kv>, ChainPort>,
     keyspace: Keyspace,
     asks: mpsc::Sender<Ask>,
+    store: Store,
 }
 
 impl Node {
@@ -37,13 +43,20 @@ impl Node {
     /// # Errors
     /// When the folder is another node's, in use, damaged or cannot be written.
     pub fn open(config: &Config, peers: TcpListener) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(&config.data)
-            .with_context(|| format!("cannot make the data folder {}", config.data.display()))?;
-        let disk = Arc::new(Folder::open(&config.data.join("log")).context("cannot open the log")?);
+        let cannot_make = || {
+            let folder = config.data.display();
+            format!("cannot make the data folder {folder}: let `data` name a folder that this user may write")
+        };
+        std::fs::create_dir_all(&config.data).with_context(cannot_make)?;
+        let disk = Arc::new(Folder::open(config.data.join("log")).with_context(cannot_make)?);
         let me = config.node_id();
+        // Whose folder it is comes before anything in it is touched.
+        if let Some(found) = FolderIdentity::read(&*disk)? {
+            found.check(&Identity { cluster: config.cluster.clone(), node: me }, &*disk)?;
+        }
         let options = StoreOptions { cache_bytes: config.bounds.cache_bytes, ..StoreOptions::default() };
-        let table = Store::open(config.data.join("store"), &options).and_then(|store| store.table("kv"));
-        let kv = Kv::new(table.context("cannot open the store")?, config.bounds.quota_bytes);
+        let store = Store::open(config.data.join("store"), &options)?;
+        let kv = Kv::new(store.table("kv")?, config.bounds.quota_bytes);
         let (keyspace, end) = Keyspace::new(kv.view().clone(), ASKS_LEN_MAX, config.bounds.patience());
 
         let members = config.members.iter().map(|member| quorate_model::NodeId(member.id)).collect();
@@ -51,8 +64,15 @@ impl Node {
         let options = PortOptions { me, head: configuration.head(), checkpoint_bytes: config.bounds.checkpoint_bytes };
         let member = Member::new(me, configuration, NodeOptions::default(), kv).observed_by(Pid::outside(me.0, 0));
         let client = Client::new(CONFIGURATION_PREFIX_LEN, ClientBounds::default());
-        let processes =
+        let mut processes =
             vec![(Pid::chain(me.0, 0), Role::Node(Box::new(member))), (Pid::client(me.0, 0), Role::Client(client))];
+        // Others may know lives of this node whose folder is gone, or that a copy put in its place never had. They must not take
+        // this life for one of those, above all not its operations for theirs, which were answered: it is later than all of
+        // them. Should the wall clock have been set back since, it counts as an old life: it is not heard, nothing is wrong.
+        let before = clock::wall_ms().saturating_sub(FIRST_LIFE_MS);
+        for (_, process) in &mut processes {
+            process.replay(Record::Boot(before));
+        }
 
         let others = config.members.iter().filter(|member| member.id != config.node);
         let others = others.map(|member| (quorate_model::NodeId(member.id), member.peer.clone())).collect();
@@ -69,7 +89,13 @@ impl Node {
                 "the log had a torn end of {bytes} bytes at {file}:{offset}, never acknowledged; it was cut"
             );
         }
-        Ok(Self { host, keyspace, asks })
+        Ok(Self { host, keyspace, asks, store })
+    }
+
+    /// What the links to other nodes count.
+    #[must_use]
+    pub fn net_metrics(&self) -> Arc<NetMetrics> {
+        self.host.net().metrics()
     }
 
     /// A handle to the node's keyspace.
@@ -81,22 +107,29 @@ impl Node {
     /// Runs the node until `shutdown` is ready.
     ///
     /// # Errors
-    /// When the log fails or an invariant is broken: the program must end then, and be started again.
+    /// When the log or the store fails or an invariant is broken: the program must end then, and be started again.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let asks = self.asks;
-        let ticking = async move {
+        let Self { host, asks, store, .. } = self;
+        let ticking = async {
             let mut ticks = tokio::time::interval(TICK);
             ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;
+                if store.failure().is_some() {
+                    return; // met by a gateway, which went down with its question
+                }
                 if asks.send(Ask::Tick).await.is_err() {
                     return;
                 }
             }
         };
-        tokio::select! {
-            outcome = self.host.run(shutdown) => outcome.context("the node failed"),
-            () = ticking => Ok(()), // the loop is gone, and says why itself
+        let outcome = tokio::select! {
+            outcome = host.run(shutdown) => outcome.context("the node failed"),
+            () = ticking => Ok(()), // the loop is gone, and says why itself; or the store is
+        };
+        match store.failure() {
+            Some(failure) => Err(anyhow!(failure)),
+            None => outcome,
         }
     }
 }

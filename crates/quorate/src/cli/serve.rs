@@ -1,10 +1,14 @@
 //! `quorate serve`: one node.
 
+use std::any::Any;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
+use quorate_runtime::net::NetMetrics;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
@@ -47,23 +51,52 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))
             .context("cannot ask to die with the parent")?;
     }
+    say_broken_invariants_in_a_line();
     let config = Config::read(&args.config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, serve(config))
 }
 
+/// Whoever runs into a broken invariant, it is said in one line; the host and [`open`] turn it into the end of the node.
+fn say_broken_invariants_in_a_line() {
+    std::panic::set_hook(Box::new(|broken| {
+        let place = broken.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!("a broken invariant at {place}: {}", text_of(broken.payload()));
+    }));
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+/// Opens the node. What is replayed may not fit together, which its processes take for a broken invariant.
+fn open(config: &Config, peers: TcpListener) -> anyhow::Result<Node> {
+    let opened = catch_unwind(AssertUnwindSafe(|| Node::open(config, peers)));
+    let opened = opened.unwrap_or_else(|panic| Err(anyhow!("{}", text_of(&*panic))));
+    opened.with_context(|| format!("node {} cannot start from {}", config.node, config.data.display()))
+}
+
 async fn serve(config: Config) -> anyhow::Result<()> {
     let (stop, stopped) = watch::channel(false);
     let peers = listen(config.peer_address(), false).await?;
+    // The port is shared among our threads only: if nobody else has it, it can be had alone.
+    drop(listen(config.client_address(), false).await?);
     let clients = listen(config.client_address(), true).await?;
-    let node = Node::open(&config, peers)?;
+    let node = open(&config, peers)?;
     let metrics = Arc::new(Metrics::default());
+    let net = node.net_metrics();
+    metrics.also(move |page| put_net_metrics(&net, page));
     let mut threads = Vec::new();
     for _ in 1..config.bounds.gateway_thread_count() {
         let gateway = GatewayParts::new(&config, node.keyspace(), Arc::clone(&metrics));
         let stopped = stopped.clone();
-        threads.push(std::thread::spawn(move || run_gateway(&gateway, stopped)));
+        threads.push(std::thread::spawn(move || {
+            if let Err(error) = run_gateway(&gateway, stopped) {
+                tracing::error!("a gateway thread ended: {error:#}");
+            }
+        }));
     }
     let first = GatewayParts::new(&config, node.keyspace(), metrics);
     let gateway = tokio::task::spawn_local(serve_gateway(clients, first.gateway(), when(stopped.clone())));
@@ -137,6 +170,25 @@ fn cluster(config: &Config) -> Cluster {
     }
 }
 
+/// Adds what the links count to the page for Prometheus.
+fn put_net_metrics(net: &NetMetrics, page: &mut String) {
+    let counters = [
+        ("refused", "Links that were refused, by either side.", &net.refused),
+        ("malformed", "Links closed because bytes came that were not a node's.", &net.malformed),
+        ("links_up", "Links that came up.", &net.links_up),
+        ("links_down", "Links that went down.", &net.links_down),
+        ("sent_bytes", "Bytes to other nodes.", &net.sent_bytes),
+        ("received_bytes", "Bytes from other nodes.", &net.received_bytes),
+        ("dropped_outgoing", "Messages dropped because too much waited for a node.", &net.dropped_outgoing),
+        ("dropped_mailbox", "Messages dropped because too much waited for this node.", &net.dropped_mailbox),
+    ];
+    for (name, help, counter) in counters {
+        let value = counter.load(Ordering::Relaxed);
+        let name = format!("quorate_net_{name}_total");
+        *page += &format!("# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}\n");
+    }
+}
+
 async fn when(mut stopped: watch::Receiver<bool>) {
     // An error means that whoever says "stop" is gone, which says it too.
     let _ = stopped.wait_for(|stopped| *stopped).await;
@@ -156,7 +208,9 @@ async fn listen(address: &str, shared: bool) -> anyhow::Result<TcpListener> {
         socket.bind(resolved)?;
         socket.listen(BACKLOG)
     };
-    open().with_context(|| format!("cannot listen on {address}: is another node running here?"))
+    open().with_context(|| {
+        format!("cannot listen on {address}: stop whoever listens there, or give this node another port")
+    })
 }
 
 async fn interrupted() {

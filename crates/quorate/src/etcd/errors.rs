@@ -137,6 +137,8 @@ impl From<Refusal> for EtcdError {
             Refusal::Busy | Refusal::LogFull => Self::TooManyRequests,
             Refusal::KeyTooLong => Self::RequestTooLarge,
             Refusal::Unknown => Self::TimedOut,
+            Refusal::Lost => Self::Corrupt,
+            Refusal::Empty => Self::NoLeader,
             Refusal::Stopped => Self::Stopped,
         }
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use quorate_machines::kv::{Alarm, AlarmKind, Answer, Command, Expiry, LeaseId, Query, Reply, Revision};
 use quorate_model::{Instant, Machine, NodeId, Pid, Wire};
-use quorate_protocols::chain::{Message, Node, NodeStatus, Request, Role};
+use quorate_protocols::chain::{Message, Node, NodeStatus, Request, Role, Trouble};
 use quorate_runtime::host::{Busy, Port, PortContext};
 use tokio::sync::{oneshot, watch};
 
@@ -100,7 +100,7 @@ pub struct ChainPort {
     /// The index up to which the log was compacted last.
     compacted_index: u64,
     alarm_asked: bool,
-    trouble: Option<String>,
+    trouble: Option<Trouble>,
 }
 
 impl ChainPort {
@@ -309,14 +309,24 @@ impl ChainPort {
         }
     }
 
+    /// Whether what this node had is gone, so that nothing that it says would be right.
+    fn is_lost(&self) -> bool {
+        matches!(self.trouble, Some(Trouble::LostOwn { .. }))
+    }
+
+    /// Whether this node has nothing, and knows of nobody who could say that this is right.
+    fn is_empty(&self, cx: &PortContext<'_, KvRole>) -> bool {
+        let node = cx.process(Pid::chain(self.options.me.0, 0)).and_then(Role::node);
+        node.is_some_and(|node| !node.status().linked && node.status().last == 0)
+    }
+
     fn say_trouble(&mut self, status: NodeStatus) {
-        let trouble = status.trouble.map(|trouble| trouble.to_string());
-        if trouble != self.trouble {
-            match &trouble {
+        if status.trouble != self.trouble {
+            match &status.trouble {
                 Some(what) => tracing::error!("this node does not serve: {what}"),
                 None => tracing::info!("the trouble is over"),
             }
-            self.trouble = trouble;
+            self.trouble = status.trouble;
         }
     }
 }
@@ -326,6 +336,15 @@ impl Port<KvRole> for ChainPort {
 
     fn ask(&mut self, ask: Ask, cx: &mut PortContext<'_, KvRole>) {
         match ask {
+            Ask::Propose(_, sender) if self.is_lost() => {
+                let _ = sender.send(Err(Refusal::Lost)); // whoever asked may have gone
+            }
+            Ask::Read(_, sender) | Ask::Peek(sender) if self.is_lost() => {
+                let _ = sender.send(Err(Refusal::Lost)); // as above
+            }
+            Ask::Peek(sender) if self.is_empty(cx) => {
+                let _ = sender.send(Err(Refusal::Empty)); // as above
+            }
             Ask::Propose(command, sender) => {
                 // What shrinks the store or is small and rare goes on when the log is full, so that it can free itself.
                 if cx.is_overloaded() && !matches!(command, Command::Compact(_) | Command::AlarmLower(_)) {
