@@ -1,0 +1,148 @@
+//! Data folders that are not this node's, are in use, are no folder, cannot be written, or are gone.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::cluster::{Cluster, Node, addresses};
+use crate::says_all;
+
+/// A node like `node` of the same cluster, on ports of its own.
+fn double(cluster: &Cluster, node: usize, name: &str) -> Node {
+    let mut settings = cluster.nodes[node].settings.clone();
+    let own = addresses(2);
+    settings.members[node] = (own[0].clone(), own[1].clone());
+    Node::new(cluster.folder.path(), name, settings)
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_this_nodes_is_refused_and_left_as_it_was() {
+    let mut cluster = Cluster::started("folders", 3, "").await;
+    cluster.nodes[0].put("kept", "1").await.expect("a put");
+
+    let in_use = cluster.nodes[1].settings.data.display().to_string();
+    let why = {
+        let mut node = double(&cluster, 1, "in-use");
+        node.start();
+        node.fails()
+    };
+    says_all(&why, &["node 2 cannot start from", &in_use, "in use by another process", "a folder of its own"]);
+
+    cluster.nodes[1].stop();
+    let own = cluster.nodes[1].settings.data.clone();
+    let other = cluster.nodes[2].settings.data.clone();
+    cluster.nodes[1].settings.data = other.clone();
+    cluster.nodes[1].start();
+    let why = cluster.nodes[1].fails();
+    let other = other.display().to_string();
+    says_all(&why, &["node 2 cannot start from", &other, "belongs to node 3, not to node 2", "another folder"]);
+
+    cluster.nodes[1].settings.data = own;
+    cluster.nodes[1].settings.cluster = "elsewhere".into();
+    cluster.nodes[1].start();
+    let why = cluster.nodes[1].fails();
+    says_all(&why, &[&in_use, "belongs to cluster \"folders\", not to \"elsewhere\"", "another folder"]);
+
+    cluster.nodes[1].settings.cluster = "folders".into();
+    cluster.nodes[1].start();
+    for node in &mut cluster.nodes {
+        node.serves().await;
+        assert_eq!(node.keys().await, ["kept"]);
+    }
+}
+
+#[test]
+fn a_folder_that_is_none_or_cannot_be_written_is_refused() {
+    let mut cluster = Cluster::new("no-folder", 1, "");
+    let base = cluster.folder.path().to_owned();
+    let node = &mut cluster.nodes[0];
+    let own = node.settings.data.clone();
+
+    let file = base.join("a-file");
+    std::fs::write(&file, "mine").expect("a file");
+    node.settings.data = file.clone();
+    node.start();
+    says_all(&node.fails(), &["cannot make the data folder", "a-file", "let `data` name a folder", "File exists"]);
+    assert_eq!(std::fs::read(&file).expect("it is there"), b"mine");
+
+    if rustix::process::geteuid().is_root() {
+        node.user = Some(65_534); // root may write everywhere
+    }
+    let mode = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("it is ours");
+    };
+    mode(&base, 0o755);
+    std::fs::create_dir(base.join("sealed")).expect("a folder");
+    mode(&base.join("sealed"), 0o555);
+    node.settings.data = base.join("sealed/data");
+    node.start();
+    says_all(
+        &node.fails(),
+        &["cannot make the data folder", "sealed/data", "this user may write", "Permission denied"],
+    );
+
+    node.user = None;
+    node.settings.data = own;
+    node.start();
+    assert!(node.runs());
+}
+
+/// A disk was lost: the node comes back with nothing. Seen at first: a middle node that waited for ever, and a head that
+/// took up its work again, counted its operations from one, and so gave a new put the answer to an old one.
+#[tokio::test]
+async fn a_node_whose_folder_is_gone_gives_no_wrong_answer_and_loses_no_write() {
+    let mut cluster = Cluster::started("lost", 3, "").await;
+    let mut wanted = Vec::new();
+    for at in 0..3 {
+        for number in 0..5 {
+            let key = format!("node{at}-{number}");
+            cluster.nodes[at].put(&key, "1").await.expect("a put");
+            wanted.push(key);
+        }
+    }
+    wanted.sort();
+    // What the head and the middle lost, their successors still have: they fetch it.
+    for at in [0, 1] {
+        let node = &mut cluster.nodes[at];
+        node.stop();
+        std::fs::remove_dir_all(&node.settings.data).expect("it is there");
+        node.start();
+        node.serves().await;
+        assert_eq!(node.keys().await, wanted, "node {}", node.id);
+        for number in 0..8 {
+            let key = format!("node{at}-again-{number}");
+            node.put(&key, "1").await.expect("a put");
+            wanted.push(key);
+            wanted.sort();
+            assert_eq!(node.keys().await, wanted, "after {number} puts through node {}", node.id);
+        }
+    }
+    // Nobody is behind the tail: it must say so, and serve nothing.
+    let tail = &mut cluster.nodes[2];
+    tail.stop();
+    let aside = tail.settings.data.with_extension("aside");
+    std::fs::rename(&tail.settings.data, &aside).expect("it is there");
+    tail.start();
+    tail.says("this node does not serve: this node's log ends at entry 0");
+    tail.says("its data folder was lost or replaced. Put the right folder back and start it again");
+    for serializable in [false, true] {
+        let status = tail.everything(0, serializable).await.expect_err("it has nothing");
+        assert_eq!(status.message(), "etcdserver: corrupt cluster", "serializable: {serializable}");
+    }
+    assert_eq!(tail.put("x", "1").await.expect_err("it has nothing").message(), "etcdserver: corrupt cluster");
+    assert!(tail.page("/readyz").is_some_and(|page| page.starts_with("HTTP/1.1 503")));
+    for node in &cluster.nodes[..2] {
+        let mut seen: Vec<_> = node.everything(0, true).await.expect("it has all").into_iter().map(|kv| kv.0).collect();
+        seen.sort();
+        assert_eq!(seen, wanted, "node {}", node.id);
+    }
+    // The error's advice.
+    let tail = &mut cluster.nodes[2];
+    tail.stop();
+    std::fs::remove_dir_all(&tail.settings.data).expect("it is there");
+    std::fs::rename(&aside, &tail.settings.data).expect("it is there");
+    tail.start();
+    for node in &mut cluster.nodes {
+        node.serves().await;
+        assert_eq!(node.keys().await, wanted, "node {}", node.id);
+    }
+    cluster.nodes[0].put("zz", "1").await.expect("a put");
+}
