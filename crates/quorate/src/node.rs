@@ -1,6 +1,7 @@
 //! A node: its store, its log, its processes and the loop that drives them.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::config::Config;
-use crate::keyspace::{Ask, ChainPort, Keyspace, KeyspaceEnd, Kv, PortOptions};
+use crate::keyspace::{Ask, ChainPort, Keyspace, KeyspaceEnd, Kv, Page, PortOptions};
 
 /// How many asks may wait for the loop.
 const ASKS_LEN_MAX: usize = 32_768;
@@ -34,6 +35,7 @@ pub struct Node {
     host: Host<Role<Kv>, ChainPort>,
     keyspace: Keyspace,
     asks: mpsc::Sender<Ask>,
+    page: Page,
     store: Store,
 }
 
@@ -56,6 +58,23 @@ impl Node {
         }
         let options = StoreOptions { cache_bytes: config.bounds.cache_bytes, ..StoreOptions::default() };
         let store = Store::open(config.data.join("store"), &options)?;
+        // What was replayed may not fit together, as when one of two folders is an older copy: processes hold that for a
+        // broken invariant, but it is the folder that is wrong.
+        let opened = catch_unwind(AssertUnwindSafe(|| Self::replay(config, peers, disk, store.clone())));
+        opened.unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            Err(anyhow!(store.failure().unwrap_or_else(|| {
+                format!(
+                    "what the folder holds does not fit together: {text}. Put back a copy of the whole folder that was made after \
+                     the node last stopped"
+                )
+            })))
+        })
+    }
+
+    fn replay(config: &Config, peers: TcpListener, disk: Arc<Folder>, store: Store) -> anyhow::Result<Self> {
+        let me = config.node_id();
         let kv = Kv::new(store.table("kv")?, config.bounds.quota_bytes);
         let (keyspace, end) = Keyspace::new(kv.view().clone(), ASKS_LEN_MAX, config.bounds.patience());
 
@@ -81,7 +100,8 @@ impl Node {
         host.compact_growth_bytes = config.bounds.checkpoint_bytes;
         host.flight_path = Some(config.data.join("flight.txt"));
         let KeyspaceEnd { asked, asks, revisions, views, observer_count } = end;
-        let port = ChainPort::new(options, revisions, views, observer_count);
+        let page = Page::default();
+        let port = ChainPort::new(options, revisions, views, observer_count, page.clone());
         let (host, recovered) = Host::open(host, disk, peers, processes, port, asked)?;
         if let Some(torn) = &recovered.torn {
             let (bytes, file, offset) = (torn.bytes, &torn.file, torn.offset);
@@ -89,7 +109,7 @@ impl Node {
                 "the log had a torn end of {bytes} bytes at {file}:{offset}, never acknowledged; it was cut"
             );
         }
-        Ok(Self { host, keyspace, asks, store })
+        Ok(Self { host, keyspace, asks, page, store })
     }
 
     /// What the links to other nodes count.
@@ -102,6 +122,12 @@ impl Node {
     #[must_use]
     pub fn keyspace(&self) -> Keyspace {
         self.keyspace.clone()
+    }
+
+    /// What the node's loop shows to Prometheus.
+    #[must_use]
+    pub fn page(&self) -> Page {
+        self.page.clone()
     }
 
     /// Runs the node until `shutdown` is ready.

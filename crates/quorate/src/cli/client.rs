@@ -366,7 +366,7 @@ pub async fn status(target: &Target) -> anyhow::Result<()> {
         for row in &rows {
             match (&row.status, &row.error) {
                 (Some(status), _) => {
-                    let header = status.header.clone().unwrap_or_default();
+                    let header = status.header.unwrap_or_default();
                     println!(
                         "{:<24} {:>6x} {:>6x} {:>10} {:>10} {:>12}",
                         row.endpoint,

@@ -1,13 +1,11 @@
 //! `quorate serve`: one node.
 
-use std::any::Any;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use quorate_runtime::net::NetMetrics;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
@@ -58,24 +56,13 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
     local.block_on(&runtime, serve(config))
 }
 
-/// Whoever runs into a broken invariant, it is said in one line; the host and [`open`] turn it into the end of the node.
+/// A broken invariant is said in one line, whoever runs into it; the host and [`Node::open`] make it the end of the node.
 fn say_broken_invariants_in_a_line() {
     std::panic::set_hook(Box::new(|broken| {
         let place = broken.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!("a broken invariant at {place}: {}", text_of(broken.payload()));
+        let text = broken.payload_as_str().unwrap_or("no message");
+        tracing::error!("a broken invariant at {place}: {text}");
     }));
-}
-
-fn text_of(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
-}
-
-/// Opens the node. What is replayed may not fit together, which its processes take for a broken invariant.
-fn open(config: &Config, peers: TcpListener) -> anyhow::Result<Node> {
-    let opened = catch_unwind(AssertUnwindSafe(|| Node::open(config, peers)));
-    let opened = opened.unwrap_or_else(|panic| Err(anyhow!("{}", text_of(&*panic))));
-    opened.with_context(|| format!("node {} cannot start from {}", config.node, config.data.display()))
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
@@ -84,8 +71,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     // The port is shared among our threads only: if nobody else has it, it can be had alone.
     drop(listen(config.client_address(), false).await?);
     let clients = listen(config.client_address(), true).await?;
-    let node = open(&config, peers)?;
+    let cannot_start = || format!("node {} cannot start from {}", config.node, config.data.display());
+    let node = Node::open(&config, peers).with_context(cannot_start)?;
     let metrics = Arc::new(Metrics::default());
+    let page = node.page();
+    metrics.also(move |out| page.read(out));
     let net = node.net_metrics();
     metrics.also(move |page| put_net_metrics(&net, page));
     let mut threads = Vec::new();

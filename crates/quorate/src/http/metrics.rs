@@ -7,7 +7,6 @@ use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::etcd::rpc::{Kind, Rpc};
 use crate::etcd::{CLUSTER_VERSION, VERSION};
@@ -94,7 +93,8 @@ pub struct Metrics {
     log_index: AtomicU64,
     applied_index: AtomicU64,
     failed: Counter,
-    started_at: SystemTime,
+    /// By the wall clock, in milliseconds since 1970.
+    started_at_ms: u64,
     others: Mutex<Vec<Page>>,
 }
 
@@ -120,7 +120,7 @@ impl Default for Metrics {
             log_index: AtomicU64::new(0),
             applied_index: AtomicU64::new(0),
             failed: Counter::default(),
-            started_at: SystemTime::now(),
+            started_at_ms: quorate_runtime::clock::wall_ms(),
             others: Mutex::new(Vec::new()),
         }
     }
@@ -161,7 +161,7 @@ impl Metrics {
         page.server(self, member_id, quota_bytes);
         page.store(self, view);
         page.calls(self);
-        page.process(self.started_at);
+        page.process(self.started_at_ms);
         let mut page = page.0;
         for other in self.others.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             other(&mut page);
@@ -263,8 +263,8 @@ impl Text {
         }
     }
 
-    fn process(&mut self, started_at: SystemTime) {
-        let seconds = started_at.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+    fn process(&mut self, started_at_ms: u64) {
+        let seconds = started_at_ms as f64 / 1000.0;
         self.gauge("process_start_time_seconds", "When the process started.", seconds);
         let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
         let status = read("/proc/self/status");

@@ -19,10 +19,13 @@ use quorate_runtime::host::{Busy, Port, PortContext};
 use tokio::sync::{oneshot, watch};
 
 use super::note::{Note, NoteBody, NoteId};
+use super::page::Page;
 use super::{Ask, Kv, LeaseTime, Refusal, Status, View};
 
 /// How long a note waits for its answer before it is sent again.
 const NOTE_PATIENCE: Duration = Duration::from_millis(500);
+/// How often the page of metrics is written.
+const PAGE_EVERY: Duration = Duration::from_secs(1);
 /// How many leases are looked at in one tick.
 const EXPIRY_LOOKS_MAX: usize = 2_000;
 
@@ -86,6 +89,8 @@ pub struct ChainPort {
     revisions: watch::Sender<Revision>,
     views: watch::Sender<View>,
     observer_count: Arc<AtomicUsize>,
+    page: Page,
+    page_due: Instant,
     /// Whether the node was told to give views.
     observing: bool,
     askers: HashMap<u64, Asker>,
@@ -111,12 +116,15 @@ impl ChainPort {
         revisions: watch::Sender<Revision>,
         views: watch::Sender<View>,
         observer_count: Arc<AtomicUsize>,
+        page: Page,
     ) -> Self {
         Self {
             options,
             revisions,
             views,
             observer_count,
+            page,
+            page_due: Instant::default(),
             observing: false,
             askers: HashMap::new(),
             notes: HashMap::new(),
@@ -403,6 +411,10 @@ impl Port<KvRole> for ChainPort {
 
     fn after_batch(&mut self, cx: &mut PortContext<'_, KvRole>) {
         let Some(node) = cx.process(Pid::chain(self.options.me.0, 0)).and_then(Role::node) else { return };
+        if cx.now >= self.page_due {
+            self.page_due = cx.now + PAGE_EVERY;
+            self.page.write(node, cx.wal());
+        }
         self.mind_leases(node, cx.now);
         self.say_trouble(node.status());
         let wants_alarm = self.wants_alarm(node);

@@ -85,6 +85,48 @@ fn a_folder_that_is_none_or_cannot_be_written_is_refused() {
     assert!(node.runs());
 }
 
+/// The log forgets what a checkpoint holds; an older store beside it lacks that.
+#[tokio::test]
+async fn a_store_that_is_older_than_its_log_is_refused() {
+    let mut cluster = Cluster::started("older", 1, "checkpoint_bytes = 20000").await;
+    let node = &mut cluster.nodes[0];
+    let store = node.settings.data.join("store");
+    let fill = async |node: &Node| {
+        for number in 0..300 {
+            node.put(&format!("k{number:03}"), vec![b'x'; 400]).await.expect("a put");
+        }
+    };
+    fill(node).await;
+    node.stop();
+    let older = node.settings.data.with_extension("older");
+    let copied = std::process::Command::new("cp").args(["-a", "--sparse=always"]).arg(&store).arg(&older).status();
+    assert!(copied.is_ok_and(|status| status.success()));
+    node.start();
+    node.serves().await;
+    fill(node).await;
+    let wanted = node.everything(0, false).await.expect("it serves");
+    node.stop();
+    let right = node.settings.data.with_extension("right");
+    std::fs::rename(&store, &right).expect("it is there");
+    std::fs::rename(&older, &store).expect("it is there");
+    node.start();
+    let why = node.fails();
+    says_all(
+        &why,
+        &[
+            "node 1 cannot start",
+            "does not fit together",
+            "older than the log's",
+            "Put back a copy of the whole folder",
+        ],
+    );
+    std::fs::remove_dir_all(&store).expect("it is there");
+    std::fs::rename(&right, &store).expect("it is there");
+    node.start();
+    node.serves().await;
+    assert!(node.everything(0, false).await.expect("it serves") == wanted);
+}
+
 /// A disk was lost: the node comes back with nothing. Seen at first: a middle node that waited for ever, and a head that
 /// took up its work again, counted its operations from one, and so gave a new put the answer to an old one.
 #[tokio::test]
