@@ -14,6 +14,7 @@
 //! Losses, copies and crashes are bad luck and count neither as a way nor as a next step. Restarts do: what is down comes
 //! up again.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use quorate_model::{Pid, Process, Service};
@@ -314,19 +315,64 @@ pub(crate) trait Stage<P: Process> {
 }
 
 /// One state of the whole cast, for properties to look at.
+///
+/// It notes what was looked at, so that a property of two processes is not checked again when only others did something.
 pub struct View<'a, P: Process> {
     stage: &'a dyn Stage<P>,
+    looked: Cell<Looked>,
+}
+
+/// What a property looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Looked {
+    /// A bit for each process, by its number.
+    pub processes: u64,
+    /// What was asked and answered.
+    pub script: bool,
+    /// Messages on their way, or a process whose number has no bit.
+    pub rest: bool,
+}
+
+impl Looked {
+    fn process(&mut self, index: usize) {
+        match u32::try_from(index).ok().and_then(|index| 1_u64.checked_shl(index)) {
+            Some(bit) => self.processes |= bit,
+            None => self.rest = true,
+        }
+    }
+
+    /// What either looked at.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            processes: self.processes | other.processes,
+            script: self.script || other.script,
+            rest: self.rest || other.rest,
+        }
+    }
 }
 
 impl<'a, P: Process> View<'a, P> {
     pub(crate) fn new(stage: &'a dyn Stage<P>) -> Self {
-        Self { stage }
+        Self { stage, looked: Cell::default() }
+    }
+
+    /// What was looked at since this was last asked.
+    pub(crate) fn take_looked(&self) -> Looked {
+        self.looked.take()
+    }
+
+    fn look(&self, note: impl FnOnce(&mut Looked)) {
+        let mut looked = self.looked.get();
+        note(&mut looked);
+        self.looked.set(looked);
     }
 
     fn index(&self, pid: Pid) -> usize {
-        (0..self.stage.len())
+        let index = (0..self.stage.len())
             .find(|&index| self.stage.pid(index) == pid)
-            .unwrap_or_else(|| panic!("{pid} is not in the cast"))
+            .unwrap_or_else(|| panic!("{pid} is not in the cast"));
+        self.look(|looked| looked.process(index));
+        index
     }
 
     /// The live state of the process at `pid`, unless it is down.
@@ -341,6 +387,7 @@ impl<'a, P: Process> View<'a, P> {
     /// All processes that are up.
     pub fn processes(&self) -> impl Iterator<Item = (Pid, &'a P)> {
         let stage = self.stage;
+        self.look(|looked| (0..stage.len()).for_each(|index| looked.process(index)));
         (0..stage.len()).filter_map(move |index| Some((stage.pid(index), stage.live(index)?)))
     }
 
@@ -366,12 +413,14 @@ impl<'a, P: Process> View<'a, P> {
     /// The messages on their way, in no order that means anything.
     pub fn in_flight(&self) -> impl Iterator<Item = InFlight<'a, P::Message>> {
         let stage = self.stage;
+        self.look(|looked| looked.rest = true);
         (0..).map_while(move |index| stage.flight(index))
     }
 
     /// The operations of all scripts, asker by asker.
     pub fn asked(&self) -> impl Iterator<Item = Asked<'a, P::Message>> {
         let stage = self.stage;
+        self.look(|looked| looked.script = true);
         (0..).map_while(move |index| stage.asked(index))
     }
 

@@ -1,36 +1,57 @@
 //! Which states were visited, and how they hang together.
 
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 /// States by number, counted from 0 in the order in which they were found.
 pub(super) struct Visited {
-    numbers: HashTable<u32>,
-    prints: Vec<u128>,
+    numbers: HashTable<Numbered>,
     /// The state that a state was found from, and by which of its moves. Initial states have themselves for parent.
     parents: Vec<(u32, u32)>,
 }
 
+/// A print and the number of its state, side by side: a look-up is one place in memory, and there are millions. The
+/// print stands in parts so that nothing is lost to alignment.
+struct Numbered {
+    print: [u32; 4],
+    number: u32,
+}
+
+fn parts(print: u128) -> [u32; 4] {
+    [print as u32, (print >> 32) as u32, (print >> 64) as u32, (print >> 96) as u32]
+}
+
+/// The lower half of the print is hash enough.
+fn hash(parts: &[u32; 4]) -> u64 {
+    u64::from(parts[1]) << 32 | u64::from(parts[0])
+}
+
 impl Visited {
     pub fn new() -> Self {
-        Self { numbers: HashTable::new(), prints: Vec::new(), parents: Vec::new() }
+        Self { numbers: HashTable::new(), parents: Vec::new() }
     }
 
     pub fn len(&self) -> usize {
-        self.prints.len()
+        self.parents.len()
     }
 
     pub fn find(&self, print: u128) -> Option<u32> {
-        self.numbers.find(print as u64, |&number| self.prints[number as usize] == print).copied()
+        let print = parts(print);
+        self.numbers.find(hash(&print), |it| it.print == print).map(|it| it.number)
     }
 
-    /// Adds a state that is not there yet. Its number.
-    pub fn add(&mut self, print: u128, parent: Option<u32>, made: u32) -> u32 {
-        let number = u32::try_from(self.prints.len()).expect("the number of states is bounded by states_max");
-        self.prints.push(print);
-        self.parents.push((parent.unwrap_or(number), made));
-        let prints = &self.prints;
-        self.numbers.insert_unique(print as u64, number, |&number| prints[number as usize] as u64);
-        number
+    /// The number of a state, and whether it is new here: if it is, it came from `parent` by its move number `made`.
+    pub fn find_or_add(&mut self, print: u128, parent: Option<u32>, made: u32) -> (u32, bool) {
+        let print = parts(print);
+        let number = u32::try_from(self.parents.len()).expect("the number of states is bounded by states_max");
+        match self.numbers.entry(hash(&print), |it| it.print == print, |it| hash(&it.print)) {
+            Entry::Occupied(found) => (found.get().number, false),
+            Entry::Vacant(free) => {
+                free.insert(Numbered { print, number });
+                self.parents.push((parent.unwrap_or(number), made));
+                (number, true)
+            }
+        }
     }
 
     /// The way to a state: the number of the initial state, then which move each time, counted from 0.

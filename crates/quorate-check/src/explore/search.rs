@@ -6,22 +6,23 @@
 //!    the order of the block. So nothing depends on the threads.
 
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
 
 use super::graph::{Visited, first_lost};
 use super::local::Known;
 use super::moves::{Move, Stepper};
 use super::state::{State, history_of};
 use super::{Explorable, Exploration, Explorer, Progress, Verdict, replay};
-use crate::cast::{Cast, Claim};
+use crate::cast::{Claim, Looked};
 use crate::fingerprint::PlainHash;
 
 /// How many states are expanded between two joins. Small when going deep, so that few states wait.
 const BLOCK_LEN_MAX: usize = 8192;
 const BLOCK_LEN_DEPTH_FIRST: usize = 64;
+/// How much is remembered of what a claim was true of; when there is more, all is forgotten and found again.
+const CHECKED_LEN_MAX: usize = 1 << 21;
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
 struct Waiting<P: Explorable> {
@@ -30,7 +31,7 @@ struct Waiting<P: Explorable> {
     state: State<P>,
 }
 
-/// A state that a move leads to.
+/// A state that a move leads to, and that was not visited before this block.
 struct Found<P: Explorable> {
     from: u32,
     depth: u32,
@@ -38,13 +39,16 @@ struct Found<P: Explorable> {
     made: u32,
     is_fault: bool,
     print: u128,
-    /// Nothing if it was visited.
+    /// Nothing if the same worker found it before.
     state: Option<State<P>>,
 }
 
 /// What expanding some states brought.
 struct Expanded<P: Explorable> {
     found: Vec<Found<P>>,
+    transitions: u64,
+    /// Moves without bad luck between states that were visited, if edges are kept.
+    edges: Vec<(u32, u32)>,
     /// The first state that refutes a claim, and which claim.
     refuted: Option<(u32, usize)>,
     /// Which claims were seen to be true, and for those of possible things, where.
@@ -59,6 +63,45 @@ struct Worker<P: Explorable> {
     histories: HashSet<u128, PlainHash>,
     /// Prints of durable states that compact well.
     compacted: HashSet<u128, PlainHash>,
+    /// For each claim, what it was true of.
+    checked: Vec<Checked>,
+}
+
+/// What one claim was found true of. A claim gives the same answer wherever all that it looks at is the same.
+#[derive(Default)]
+struct Checked {
+    /// All that it ever looked at.
+    looked: Looked,
+    /// The sums of the prints of that.
+    fine: HashSet<u128, PlainHash>,
+}
+
+impl Checked {
+    fn key<P: Explorable>(&self, state: &State<P>) -> u128 {
+        let mut key = if self.looked.script { state.script.print } else { 0 };
+        let mut left = self.looked.processes;
+        while left != 0 {
+            key = key.wrapping_add(state.actors[left.trailing_zeros() as usize].print);
+            left &= left - 1;
+        }
+        key
+    }
+
+    fn is_known<P: Explorable>(&self, state: &State<P>) -> bool {
+        !self.fine.is_empty() && self.fine.contains(&self.key(state))
+    }
+
+    /// The claim is true of `state`, and looked at so much of it.
+    fn remember<P: Explorable>(&mut self, state: &State<P>, looked: Looked) {
+        let all = self.looked.and(looked);
+        if all != self.looked || self.fine.len() >= CHECKED_LEN_MAX {
+            self.looked = all;
+            self.fine.clear();
+        }
+        if !all.rest {
+            self.fine.insert(self.key(state));
+        }
+    }
 }
 
 pub(super) fn run<P: Explorable>(mut explorer: Explorer<'_, P>) -> Exploration {
@@ -69,18 +112,22 @@ pub(super) fn run<P: Explorable>(mut explorer: Explorer<'_, P>) -> Exploration {
     let mut told = begun;
     let keeps_edges = cast.properties.iter().any(|property| matches!(property.claim, Claim::Possible(_)));
     let mut workers: Vec<Worker<P>> = (0..explorer.threads)
-        .map(|_| Worker { known: Known::new(), histories: HashSet::default(), compacted: HashSet::default() })
+        .map(|_| Worker {
+            known: Known::new(),
+            histories: HashSet::default(),
+            compacted: HashSet::default(),
+            checked: cast.properties.iter().map(|_| Checked::default()).collect(),
+        })
         .collect();
 
     let mut visited = Visited::new();
     let mut waiting: VecDeque<Waiting<P>> = VecDeque::new();
     let mut initial_numbers = Vec::new();
     for state in initial_states(&stepper, &mut workers[0].known) {
-        let number = visited.find(state.print).unwrap_or_else(|| {
-            let number = visited.add(state.print, None, 0);
+        let (number, is_new) = visited.find_or_add(state.print, None, 0);
+        if is_new {
             waiting.push_back(Waiting { number, depth: 0, state });
-            number
-        });
+        }
         initial_numbers.push(number);
     }
 
@@ -104,7 +151,8 @@ pub(super) fn run<P: Explorable>(mut explorer: Explorer<'_, P>) -> Exploration {
             let until = waiting.len().min(BLOCK_LEN_MAX);
             waiting.drain(..until).collect()
         };
-        for expanded in expand_block(&stepper, cast, &visited, &block, &mut workers) {
+        let ground = Ground { stepper: &stepper, visited: &visited, seen: &seen, keeps_edges };
+        for expanded in expand_block(&ground, block, &mut workers) {
             if let Some((number, property)) = expanded.refuted {
                 let steps = visited.path(number).1.len() as u32;
                 let property = match cast.properties.get(property) {
@@ -119,19 +167,15 @@ pub(super) fn run<P: Explorable>(mut explorer: Explorer<'_, P>) -> Exploration {
             for (at, number) in expanded.good {
                 good[at].push(number);
             }
+            transitions += expanded.transitions;
+            edges.extend(expanded.edges);
             for found in expanded.found {
-                transitions += 1;
-                let number = match (visited.find(found.print), found.state) {
-                    (Some(number), _) => number,
-                    (None, Some(state)) => {
-                        let number = visited.add(found.print, Some(found.from), found.made);
-                        depth = depth.max(found.depth);
-                        waiting.push_back(Waiting { number, depth: found.depth, state });
-                        number
-                    }
-                    (None, None) => panic!("a state is dropped only when it was visited, or comes once more"),
-                };
-                // A good state must be in reach without bad luck.
+                let (number, is_new) = visited.find_or_add(found.print, Some(found.from), found.made);
+                if is_new {
+                    depth = depth.max(found.depth);
+                    let state = found.state.expect("what a worker finds once more, it found with its state before");
+                    waiting.push_back(Waiting { number, depth: found.depth, state });
+                }
                 if keeps_edges && !found.is_fault {
                     edges.push((found.from, number));
                 }
@@ -178,24 +222,30 @@ pub(super) fn initial_states<P: Explorable>(stepper: &Stepper<'_, P>, known: &mu
     states
 }
 
+/// What all workers read while a block is expanded.
+struct Ground<'a, P: Explorable> {
+    stepper: &'a Stepper<'a, P>,
+    visited: &'a Visited,
+    /// Which claims about what happens sometimes are settled.
+    seen: &'a [bool],
+    keeps_edges: bool,
+}
+
 fn expand_block<P: Explorable>(
-    stepper: &Stepper<'_, P>,
-    cast: &Cast<P>,
-    visited: &Visited,
-    block: &[Waiting<P>],
+    ground: &Ground<'_, P>,
+    mut block: Vec<Waiting<P>>,
     workers: &mut [Worker<P>],
 ) -> Vec<Expanded<P>> {
-    let parts: Vec<Range<usize>> =
-        (0..workers.len()).map(|at| block.len() * at / workers.len()..block.len() * (at + 1) / workers.len()).collect();
     if workers.len() == 1 || block.len() < workers.len() * 16 {
-        return vec![expand(stepper, cast, visited, block, &mut workers[0])];
+        return vec![expand(ground, block, &mut workers[0])];
     }
+    // Cut off from the end, so that each worker owns its part, and frees it.
+    let mut parts: Vec<Vec<Waiting<P>>> =
+        (0..workers.len()).rev().map(|at| block.split_off(block.len() * at / (at + 1))).collect();
+    parts.reverse();
     std::thread::scope(|scope| {
-        let handles: Vec<_> = parts
-            .into_iter()
-            .zip(workers)
-            .map(|(part, worker)| scope.spawn(|| expand(stepper, cast, visited, &block[part], worker)))
-            .collect();
+        let handles: Vec<_> =
+            parts.into_iter().zip(workers).map(|(part, worker)| scope.spawn(|| expand(ground, part, worker))).collect();
         handles
             .into_iter()
             .map(|handle| match handle.join() {
@@ -207,40 +257,43 @@ fn expand_block<P: Explorable>(
     })
 }
 
-fn expand<P: Explorable>(
-    stepper: &Stepper<'_, P>,
-    cast: &Cast<P>,
-    visited: &Visited,
-    block: &[Waiting<P>],
-    worker: &mut Worker<P>,
-) -> Expanded<P> {
+fn expand<P: Explorable>(ground: &Ground<'_, P>, block: Vec<Waiting<P>>, worker: &mut Worker<P>) -> Expanded<P> {
     let mut expanded = Expanded {
-        found: Vec::with_capacity(block.len() * 4),
+        found: Vec::with_capacity(block.len() * 2),
+        transitions: 0,
+        edges: Vec::new(),
         refuted: None,
-        seen: vec![false; cast.properties.len()],
+        seen: ground.seen.to_vec(),
         good: Vec::new(),
     };
     let mut moves: Vec<Move<P::Timer>> = Vec::new();
     // States that this block found already need not be kept twice.
-    let mut here: HashMap<u128, (), PlainHash> = HashMap::default();
+    let mut here: HashSet<u128, PlainHash> = HashSet::default();
     for waiting in block {
-        let before = expanded.found.len();
-        stepper.moves(&waiting.state, &mut moves);
+        ground.stepper.moves(&waiting.state, &mut moves);
         let at_rest = moves.iter().all(Move::is_fault);
-        if let Some(property) = claims(stepper, cast, waiting, at_rest, worker, &mut expanded) {
+        if let Some(property) = claims(ground.stepper, &waiting, at_rest, worker, &mut expanded) {
             expanded.refuted = Some((waiting.number, property));
             return expanded;
         }
+        let mut ordinal = 0;
         for &made in &moves {
-            stepper.changes(&waiting.state, made, &mut worker.known, |change| {
+            let is_fault = made.is_fault();
+            ground.stepper.changes(&waiting.state, made, &mut worker.known, |change| {
                 let print = change.print;
-                let is_new = visited.find(print).is_none() && here.insert(print, ()).is_none();
-                let ordinal = (expanded.found.len() - before) as u32;
-                let state = is_new.then(|| stepper.apply(&waiting.state, change));
-                let (from, depth, is_fault) = (waiting.number, waiting.depth + 1, made.is_fault());
-                expanded.found.push(Found { from, depth, made: ordinal, is_fault, print, state });
+                match ground.visited.find(print) {
+                    Some(number) if ground.keeps_edges && !is_fault => expanded.edges.push((waiting.number, number)),
+                    Some(_) => {}
+                    None => {
+                        let state = here.insert(print).then(|| ground.stepper.apply(&waiting.state, change));
+                        let (from, depth) = (waiting.number, waiting.depth + 1);
+                        expanded.found.push(Found { from, depth, made: ordinal, is_fault, print, state });
+                    }
+                }
+                ordinal += 1;
             });
         }
+        expanded.transitions += u64::from(ordinal);
     }
     expanded
 }
@@ -248,13 +301,12 @@ fn expand<P: Explorable>(
 /// Checks all claims in one state. The number of one that it refutes.
 fn claims<P: Explorable>(
     stepper: &Stepper<'_, P>,
-    cast: &Cast<P>,
     waiting: &Waiting<P>,
     at_rest: bool,
     worker: &mut Worker<P>,
     expanded: &mut Expanded<P>,
 ) -> Option<usize> {
-    let state = &waiting.state;
+    let (state, cast) = (&waiting.state, stepper.cast);
     if let Some(faithful) = cast.faithful {
         for ((_, fresh), actor) in cast.seats.iter().zip(&state.actors) {
             if worker.compacted.insert(actor.durable_print) && !faithful(fresh, &actor.durable) {
@@ -266,7 +318,17 @@ fn claims<P: Explorable>(
     stepper.view(state, |view| {
         for (at, property) in cast.properties.iter().enumerate() {
             let fine = match &property.claim {
-                Claim::Always(check) => check(view),
+                Claim::Always(check) => {
+                    let checked = &mut worker.checked[at];
+                    checked.is_known(state) || {
+                        view.take_looked();
+                        let fine = check(view);
+                        if fine {
+                            checked.remember(state, view.take_looked());
+                        }
+                        fine
+                    }
+                }
                 Claim::Finally(check) => !at_rest || check(view),
                 Claim::StepsUntil(check) => !at_rest || check(view),
                 Claim::Sometimes(check) => {
