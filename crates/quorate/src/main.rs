@@ -122,6 +122,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_target(false).with_writer(std::io::stderr).init();
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_closed_output(&error) => ExitCode::SUCCESS, // whoever read along has read enough
         Err(error) => {
             eprintln!("quorate: {}", explain(&error));
             ExitCode::FAILURE
@@ -146,14 +147,19 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Simulate { command, output } => prove::simulate_command(command, output),
         Command::Bench(args) => asynchronously(async { Ok(bench::run_and_print(args).await?) }),
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "quorate", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "quorate", &mut script);
+            Ok(std::io::Write::write_all(&mut std::io::stdout(), &script)?)
         }
     }
 }
 
 fn asynchronously(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+fn is_closed_output(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// The error in one line; of a refused request only what the node said, with its code.

@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 
-use super::Output;
+use super::{Output, say};
 use crate::etcd::generated::etcdserverpb as pb;
 use pb::kv_client::KvClient;
 use pb::maintenance_client::MaintenanceClient;
@@ -359,15 +359,12 @@ pub async fn status(target: &Target) -> anyhow::Result<()> {
     if target.output == Output::Json {
         emit(&[serde_json::to_string(&rows)?.into()])?;
     } else {
-        println!(
-            "{:<24} {:>6} {:>6} {:>10} {:>10} {:>12}",
-            "endpoint", "member", "head", "revision", "applied", "bytes"
-        );
+        say!("{:<24} {:>6} {:>6} {:>10} {:>10} {:>12}", "endpoint", "member", "head", "revision", "applied", "bytes");
         for row in &rows {
             match (&row.status, &row.error) {
                 (Some(status), _) => {
                     let header = status.header.unwrap_or_default();
-                    println!(
+                    say!(
                         "{:<24} {:>6x} {:>6x} {:>10} {:>10} {:>12}",
                         row.endpoint,
                         header.member_id,
@@ -377,7 +374,9 @@ pub async fn status(target: &Target) -> anyhow::Result<()> {
                         status.db_size
                     );
                 }
-                (None, error) => println!("{:<24} {}", row.endpoint, error.as_deref().unwrap_or("does not answer")),
+                (None, error) => {
+                    say!("{:<24} {}", row.endpoint, error.as_deref().unwrap_or("does not answer"));
+                }
             }
         }
     }

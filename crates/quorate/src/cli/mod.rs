@@ -18,3 +18,12 @@ pub enum Output {
     /// For programs: one JSON value, or one a line for streams.
     Json,
 }
+
+/// Writes to standard output, like `println!`, but an output that is closed is an error and not a panic: `quorate wal
+/// inspect | head` ends quietly.
+macro_rules! say {
+    ($($words:tt)*) => {
+        std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{}\n", format_args!($($words)*)))?
+    };
+}
+pub(crate) use say;

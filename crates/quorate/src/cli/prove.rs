@@ -11,7 +11,7 @@ use quorate_check::simulate::{self, Bounds, Plan, Report};
 use quorate_check::{Alarms, Draw, Explorer, Faults, Seeds, cost};
 use serde::Serialize;
 
-use super::Output;
+use super::{Output, say};
 
 /// Explores every interleaving of a small instance.
 #[derive(clap::Subcommand, Debug)]
@@ -118,7 +118,7 @@ pub fn check(command: CheckCommand, output: Output) -> anyhow::Result<()> {
     }
     if !report.holds {
         if output == Output::Text && !run.trace.is_empty() {
-            println!("\n{}", quorate_check::space_time_diagram::text(&run.trace, DIAGRAM_WIDTH));
+            say!("\n{}", quorate_check::space_time_diagram::text(&run.trace, DIAGRAM_WIDTH));
         }
         bail!("{}", report.verdict);
     }
@@ -217,9 +217,9 @@ fn report(machine: &'static str, report: &Report, args: &SimulateArgs, output: O
             seconds: report.elapsed.as_secs_f64(),
             failure,
         };
-        println!("{}", serde_json::to_string(&row)?);
+        say!("{}", serde_json::to_string(&row)?);
     } else {
-        println!("{machine}: {report}");
+        say!("{machine}: {report}");
     }
     if let Some(failure) = &report.failure {
         if let Some(path) = &args.diagram {
@@ -245,19 +245,20 @@ fn progress_bar() -> ProgressBar {
 
 fn print_check(report: &CheckReport, output: Output) -> anyhow::Result<()> {
     if output == Output::Json {
-        println!("{}", serde_json::to_string(report)?);
+        say!("{}", serde_json::to_string(report)?);
         return Ok(());
     }
     let rate = report.states as f64 / report.seconds.max(1e-9);
-    println!("{} ({:.1} s, {rate:.0} states/s)\n", report.verdict, report.seconds);
-    println!(
-        "{:<10} {:>10} {:>8} {:>16} {:>20}",
-        "alone", "messages", "delays", "durable writes", "writes in sequence"
-    );
+    say!("{} ({:.1} s, {rate:.0} states/s)\n", report.verdict, report.seconds);
+    say!("{:<10} {:>10} {:>8} {:>16} {:>20}", "alone", "messages", "delays", "durable writes", "writes in sequence");
     for row in &report.costs {
-        println!(
+        say!(
             "{:<10} {:>10} {:>8} {:>16} {:>20}",
-            row.operation, row.messages_between_nodes, row.delays, row.durable_writes, row.writes_in_sequence
+            row.operation,
+            row.messages_between_nodes,
+            row.delays,
+            row.durable_writes,
+            row.writes_in_sequence
         );
     }
     Ok(())

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use quorate_runtime::wal::inspect::{Row, Verdict, inspect, verify};
 use quorate_runtime::wal::{Folder, segment_name};
 
-use super::Output;
+use super::{Output, say};
 
 /// Looks at a write-ahead log. Nothing is changed.
 #[derive(clap::Subcommand, Debug)]
@@ -96,9 +96,9 @@ fn at(segment: u64, offset: u64) -> String {
 
 fn print_verdict(verdict: &Verdict, output: Output) -> anyhow::Result<()> {
     if output == Output::Json {
-        println!("{}", serde_json::to_string(verdict)?);
+        say!("{}", serde_json::to_string(verdict)?);
     } else {
-        println!(
+        say!(
             "log of node {} of cluster {}: {} segments, {} batches, {} records, {} bytes",
             verdict.node,
             verdict.cluster,
@@ -108,9 +108,11 @@ fn print_verdict(verdict: &Verdict, output: Output) -> anyhow::Result<()> {
             verdict.payload_bytes
         );
         if let Some(torn) = &verdict.torn {
-            println!(
+            say!(
                 "torn end, never acknowledged; a node cuts it when it starts: {} bytes at {}:{}",
-                torn.bytes, torn.file, torn.offset
+                torn.bytes,
+                torn.file,
+                torn.offset
             );
         }
     }
