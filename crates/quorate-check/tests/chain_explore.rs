@@ -63,6 +63,25 @@ fn three_members_and_two_clients_hold_with_a_crash_of_any_process() {
     holds(&shape, faults().crashes(1), expect!["holds: 17851565 states, 94199278 transitions, depth 61"]);
 }
 
+/// Safety alone could be had by never answering: whatever was lost, copied or died, everything can still be answered.
+/// What was asked of a process that died counts as answered: its outcome is unknown, which is its own answer.
+#[test]
+fn whatever_happened_everything_can_still_be_answered() {
+    let write_then_read = || Shape::new(2, vec![(1, vec![Append(0, 1)]), (2, vec![Read(0)])]);
+    let alone = Shape::new(1, vec![(1, vec![Append(0, 1), Read(0)])]);
+    for (shape, faults, expected) in [
+        (alone, faults().crashes(3), expect!["holds: 4154 states, 10028 transitions, depth 17"]),
+        (write_then_read(), faults().losses(1).copies(1), expect!["holds: 8803 states, 35873 transitions, depth 18"]),
+        (write_then_read(), faults().crashes(1), expect!["holds: 241407 states, 954126 transitions, depth 46"]),
+    ] {
+        let cast = cast(&shape)
+            .steps_until("something can happen until everything is answered", |view| view.all_answered())
+            .possible("everything can still be answered", |view| view.all_answered());
+        let run = Explorer::new(&cast).faults(faults).threads(2).run();
+        expected.assert_eq(&run.verdict.to_string());
+    }
+}
+
 /// Explores `shape` with every member altered; the rule that it breaks must be refuted, and soon.
 fn refuted(shape: Shape, faults: Faults, alter: fn(Node<Lists>) -> Node<Lists>, expected: Expect) {
     judged(&explore(&shape.altered(alter), faults), &expected);
