@@ -117,7 +117,8 @@ mod tests {
         assert_eq!(sessions.known(operation(1, 1)), Known::Over);
         assert_eq!(sessions.known(operation(1, 2)), Known::Answered(&'b'));
         assert_eq!(sessions.known(operation(1, 4)), Known::New);
-        assert_eq!(Sessions::from_bytes(Sessions::<u64>::new().to_bytes()), Ok(Sessions::new()));
+        let fresh = Sessions::<u64>::new();
+        assert_eq!(Sessions::from_bytes(fresh.to_bytes()), Ok(fresh));
     }
 
     #[test]
