@@ -4,7 +4,7 @@
 //! A read that comes while a question is under way waits for the next one: the answer must be from after the read came.
 //! Source: Terrace and Freedman, "Object Storage on CRAQ", section 2.3 (version queries).
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use super::message::OperationId;
@@ -31,23 +31,36 @@ pub(super) struct Reads<Q> {
     waiting: Vec<Read<Q>>,
     /// Know what to wait for: the index that must be applied.
     bound: VecDeque<(u64, Read<Q>)>,
+    /// All that wait, wherever: a client that asks again does not wait twice.
+    open: BTreeSet<OperationId>,
 }
 
 impl<Q> Reads<Q> {
     /// No reads.
     pub fn new() -> Self {
-        Self { nonce: 0, asking: false, asked: Vec::new(), waiting: Vec::new(), bound: VecDeque::new() }
+        Self {
+            nonce: 0,
+            asking: false,
+            asked: Vec::new(),
+            waiting: Vec::new(),
+            bound: VecDeque::new(),
+            open: BTreeSet::new(),
+        }
     }
 
     /// A read that needs the tail's word. The question to ask now, if none is under way.
     pub fn wait(&mut self, read: Read<Q>) -> Option<u64> {
-        self.waiting.push(read);
+        if self.open.insert(read.operation) {
+            self.waiting.push(read);
+        }
         self.next_question()
     }
 
     /// A read that needs the entries up to `index` applied.
     pub fn wait_for(&mut self, index: u64, read: Read<Q>) {
-        self.bound.push_back((index, read));
+        if self.open.insert(read.operation) {
+            self.bound.push_back((index, read));
+        }
     }
 
     /// The question whose answer is awaited.
@@ -73,6 +86,9 @@ impl<Q> Reads<Q> {
         }
         let (ready, rest): (Vec<_>, Vec<_>) = self.bound.drain(..).partition(|(bound, _)| *bound <= index);
         self.bound = rest.into();
+        for (_, read) in &ready {
+            self.open.remove(&read.operation);
+        }
         ready.into_iter().map(|(_, read)| read).collect()
     }
 

@@ -37,8 +37,8 @@ impl<M: Machine> Node<M> {
     pub(super) fn nudged(&mut self, stamp: Stamp, cx: &mut Context<'_, Self>) {
         if self.down.boot.is_none_or(|known| known < stamp.boot) {
             self.down = Down::default();
-            self.greet(cx);
         }
+        self.greet(cx); // also of a life that we know: it may have forgotten us with its disk
     }
 
     /// The predecessor spoke to an earlier life of ours, or as a later life than we know: it has to greet us anew.
@@ -53,6 +53,10 @@ impl<M: Machine> Node<M> {
     pub(super) fn greeted(&mut self, stamp: Stamp, last: u64, committed: u64, cx: &mut Context<'_, Self>) {
         if self.up.boot.is_some_and(|known| known > stamp.boot) {
             return; // of an earlier life
+        }
+        if self.up.boot.is_none() {
+            // Our own disk may be an empty one: what the predecessor has may have been committed by an earlier life of ours.
+            self.floor = self.floor.max(last);
         }
         self.up.boot = Some(stamp.boot);
         self.up.greeted = Some(last);
@@ -88,7 +92,10 @@ impl<M: Machine> Node<M> {
         cx: &mut Context<'_, Self>,
     ) {
         if stamp.peer_boot != self.boot {
-            return self.nudged(stamp, cx); // to an earlier life of ours: perhaps its nudge was lost
+            // To an earlier life of ours. From a life that we do not know: its nudge was lost.
+            return if self.down.boot.is_none_or(|known| known < stamp.boot) {
+                self.nudged(stamp, cx)
+            };
         }
         if self.down.boot.is_some_and(|known| known > stamp.boot) {
             return; // from an earlier life of the successor
