@@ -100,6 +100,12 @@ impl Default for Bounds {
 }
 
 impl Bounds {
+    /// What the log keeps free of new work, so that what is under way goes on while it frees itself.
+    #[must_use]
+    pub fn log_reserve_bytes(&self) -> u64 {
+        self.log_bytes / 4
+    }
+
     /// How long a request may wait.
     #[must_use]
     pub fn patience(&self) -> Duration {
@@ -233,9 +239,11 @@ impl Config {
         if self.data.as_os_str().is_empty() {
             return Err("`data` is empty: name the folder of the log and the store".into());
         }
-        if self.bounds.checkpoint_bytes.saturating_mul(2) > self.bounds.log_bytes {
+        let room = self.bounds.log_bytes - self.bounds.log_reserve_bytes();
+        if self.bounds.checkpoint_bytes.saturating_mul(2) > room {
             return Err(
-                "`checkpoint_bytes` must be at most half of `log_bytes`, or the log fills before it is cut".into()
+                "`checkpoint_bytes` must be at most three eighths of `log_bytes`, or the log fills before it is cut"
+                    .into(),
             );
         }
         Ok(())

@@ -3,6 +3,7 @@
 //! Any number of gateway threads hold a [`Keyspace`]; each call is one message to the loop and one answer. Reads get a
 //! [`View`], a snapshot that costs nothing to take, and do their work on the gateway's own thread.
 
+mod lessor;
 mod note;
 mod page;
 mod port;

@@ -96,7 +96,8 @@ impl Node {
         let others = config.members.iter().filter(|member| member.id != config.node);
         let others = others.map(|member| (quorate_model::NodeId(member.id), member.peer.clone())).collect();
         let mut host = HostConfig::new(NetConfig::new(config.cluster.clone(), me, others));
-        host.wal = Options { bytes_max: config.bounds.log_bytes, ..Options::default() };
+        let (bytes_max, reserve_bytes) = (config.bounds.log_bytes, config.bounds.log_reserve_bytes());
+        host.wal = Options { bytes_max, reserve_bytes, ..Options::default() };
         host.compact_growth_bytes = config.bounds.checkpoint_bytes;
         host.flight_path = Some(config.data.join("flight.txt"));
         let KeyspaceEnd { asked, asks, revisions, views, observer_count } = end;

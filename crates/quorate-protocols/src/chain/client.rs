@@ -64,9 +64,10 @@ impl<M: Machine> Client<M> {
 
     fn asked(&mut self, asker: Pid, token: u64, request: Request<M::Command, M::Query>, cx: &mut Context<'_, Self>) {
         let weight = weight_of::<M>(&request);
-        if self.waiting.len() >= self.bounds.waiting_len_max
-            || self.waiting_weight + weight > self.bounds.waiting_weight_max
-        {
+        let full = self.waiting.len() >= self.bounds.waiting_len_max
+            || self.waiting_weight + weight > self.bounds.waiting_weight_max;
+        // A peek waits for nobody, so it is answered also when others wait in numbers.
+        if full && !matches!(request, Request::Peek(_)) {
             return cx.send(asker, Message::Busy { token });
         }
         let number = self.next;

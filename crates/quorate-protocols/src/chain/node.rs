@@ -150,6 +150,8 @@ pub struct NodeStatus {
     pub linked: bool,
     /// What keeps it from its place, if anything does.
     pub trouble: Option<Trouble>,
+    /// The end of the log that it found when it started: everything that was committed before lies up to here.
+    pub floor: u64,
     /// The last index of its log.
     pub last: u64,
     /// The last index that it knows to be committed; all of that is applied.
@@ -225,6 +227,7 @@ impl<M: Machine> Node<M> {
             joined: self.joined,
             linked,
             trouble: self.trouble,
+            floor: self.floor,
             last: self.log.last(),
             committed: self.committed,
         }

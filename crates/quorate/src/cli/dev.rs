@@ -60,7 +60,7 @@ pub async fn run(args: DevArgs) -> anyhow::Result<()> {
     let data = match (&temporary, &args.data) {
         (Some(folder), _) => folder.path().to_path_buf(),
         (None, Some(data)) => data.clone(),
-        (None, None) => default_data()?,
+        (None, None) => default_data(args.nodes)?,
     };
     let members: Vec<_> = (0..args.nodes).map(|at| member(&args, at)).collect();
     check_ports(&members)?;
@@ -170,6 +170,7 @@ fn announce(nodes: &[Node], data: &Path, ephemeral: bool, took: Duration) {
         };
         println!("  {}  http://{}  ({place})", node.name, node.client);
     }
+    let last = nodes.last().expect("a cluster has at least one node");
     let kept = if ephemeral { "deleted at the end" } else { "kept" };
     println!("\n  data: {} ({kept})", data.display());
     println!(
@@ -180,10 +181,12 @@ Try, in another terminal:
   quorate watch greeting               prints each change until Ctrl-C
   quorate status                       who is head, who is tail, how far
   curl -s http://{}/health
-  kill -9 $(pgrep -f 'quorate serve' | head -1)   a node dies and comes back; nothing acknowledged is lost
+  kill -9 {pid}                        {name} dies and comes back; nothing acknowledged is lost
 
 Ctrl-C stops the cluster.",
-        nodes[0].client
+        nodes[0].client,
+        name = last.name,
+        pid = last.child.id().unwrap_or_default(),
     );
 }
 
@@ -209,12 +212,14 @@ async fn interrupted() {
     }
 }
 
-fn default_data() -> anyhow::Result<PathBuf> {
+fn default_data(node_count: u16) -> anyhow::Result<PathBuf> {
     let base = std::env::var_os("XDG_DATA_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/share")))
         .context("neither XDG_DATA_HOME nor HOME is set: say where the data goes with --data, or use --ephemeral")?;
-    Ok(base.join("quorate").join("dev"))
+    // The nodes of a cluster of another size are another cluster's.
+    let name = if node_count == 3 { "dev".to_owned() } else { format!("dev-{node_count}") };
+    Ok(base.join("quorate").join(name))
 }
 
 fn member(args: &DevArgs, at: u16) -> MemberConfig {

@@ -17,6 +17,8 @@ use crate::http::{Metrics, serve as serve_gateway};
 use crate::keyspace::Keyspace;
 use crate::node::Node;
 
+/// How long calls under way may take when the node is told to stop.
+const STOP_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
@@ -33,7 +35,16 @@ A configuration for a chain of three:
   id = 1
   client = \"10.0.0.1:2379\"
   peer = \"10.0.0.1:2380\"
-  (and so on for members 2 and 3: head first, tail last, the same on every node)")]
+  (and so on for members 2 and 3: head first, tail last, the same on every node)
+
+Bounds, each with a default:
+  [bounds]
+  quota_bytes = 0               # store size from which writes are refused; 0 is no bound
+  log_bytes = 1073741824        # log size; writes are refused near it until the log has freed itself
+  checkpoint_bytes = 67108864   # log growth after which the store is checkpointed
+  cache_bytes = 134217728       # memory for what was read from the store
+  patience_ms = 7000            # after this a request's outcome is called unknown
+  gateway_threads = 0           # threads that serve clients; 0 is half the cores")]
 pub struct ServeArgs {
     /// The configuration file.
     #[arg(long)]
@@ -98,10 +109,23 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         config.peer_address(),
         config.data.display()
     );
+    let (halt, halted) = watch::channel(false);
+    let running = node.run(when(halted));
+    tokio::pin!(running, gateway);
     let outcome = tokio::select! {
-        outcome = node.run(when(stopped)) => outcome,
-        outcome = gateway => outcome.context("the gateway broke").and_then(|outcome| outcome.context("the gateway failed")),
-        () = interrupted() => Ok(()),
+        outcome = &mut running => outcome,
+        outcome = &mut gateway => {
+            outcome.context("the gateway broke").and_then(|outcome| outcome.context("the gateway failed"))
+        }
+        () = interrupted() => {
+            // First the calls under way get their answers, then the log takes what waits.
+            let _ = stop.send(true); // without a listener there is nobody to stop
+            let drained = async {
+                let _ = tokio::time::timeout(STOP_WITHIN, &mut gateway).await; // who is not done by then is cut off
+                let _ = halt.send(true); // as above
+            };
+            tokio::join!(drained, &mut running).1
+        }
     };
     // Nobody listens any more when all threads have ended, which is what was to be said.
     let _ = stop.send(true);

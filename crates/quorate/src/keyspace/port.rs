@@ -12,12 +12,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use quorate_machines::kv::{Alarm, AlarmKind, Answer, Command, Expiry, LeaseId, Query, Reply, Revision};
+use quorate_machines::kv::{Alarm, AlarmKind, Answer, Command, LeaseId, Query, Reply, Revision};
 use quorate_model::{Instant, Machine, NodeId, Pid, Wire};
 use quorate_protocols::chain::{Message, Node, NodeStatus, Request, Role, Trouble};
+use quorate_runtime::clock;
 use quorate_runtime::host::{Busy, Port, PortContext};
 use tokio::sync::{oneshot, watch};
 
+use super::lessor::Lessor;
 use super::note::{Note, NoteBody, NoteId};
 use super::page::Page;
 use super::{Ask, Kv, LeaseTime, Refusal, Status, View};
@@ -26,8 +28,6 @@ use super::{Ask, Kv, LeaseTime, Refusal, Status, View};
 const NOTE_PATIENCE: Duration = Duration::from_millis(500);
 /// How often the page of metrics is written.
 const PAGE_EVERY: Duration = Duration::from_secs(1);
-/// How many leases are looked at in one tick.
-const EXPIRY_LOOKS_MAX: usize = 2_000;
 
 type KvRole = Role<Kv>;
 type KvMessage = Message<Kv>;
@@ -36,19 +36,10 @@ type KvMessage = Message<Kv>;
 enum Asker {
     Propose(oneshot::Sender<Result<Answer, Refusal>>),
     Read(oneshot::Sender<Result<View, Refusal>>),
-    /// The port itself asked; what comes of it shows in the next view.
-    Port,
-}
-
-impl Asker {
-    /// Says that too much waits; whoever asked may have gone.
-    fn refuse(self) {
-        match self {
-            Self::Propose(sender) => drop(sender.send(Err(Refusal::Busy))),
-            Self::Read(sender) => drop(sender.send(Err(Refusal::Busy))),
-            Self::Port => {}
-        }
-    }
+    /// The port itself, to end a lease that ran out.
+    Revoke(LeaseId),
+    /// The port itself, to raise the alarm.
+    Alarm,
 }
 
 /// A question to the head's port that waits for its answer.
@@ -93,18 +84,18 @@ pub struct ChainPort {
     page_due: Instant,
     /// Whether the node was told to give views.
     observing: bool,
+    /// Whether time has passed in this batch.
+    ticked: bool,
     askers: HashMap<u64, Asker>,
     notes: HashMap<NoteId, Waiting>,
     token_next: u64,
-    /// The time of leases, at the head once it has joined.
-    expiry: Option<Expiry>,
-    /// The log was read for grants and revokes up to here.
-    leases_seen: u64,
-    /// The bytes that the log had taken when the last checkpoint began.
-    checkpointed_bytes: u64,
+    lessor: Lessor,
+    /// The least that the log has taken since the last checkpoint began, in bytes.
+    log_bytes_least: u64,
     /// The index up to which the log was compacted last.
     compacted_index: u64,
-    alarm_asked: bool,
+    /// Whether an order to raise the alarm is under way.
+    alarming: bool,
     trouble: Option<Trouble>,
 }
 
@@ -126,14 +117,15 @@ impl ChainPort {
             page,
             page_due: Instant::default(),
             observing: false,
+            ticked: false,
             askers: HashMap::new(),
             notes: HashMap::new(),
-            token_next: 1,
-            expiry: None,
-            leases_seen: 0,
-            checkpointed_bytes: 0,
+            // Notes of an earlier life may still be answered: no number is used again.
+            token_next: clock::wall_ms() << 20,
+            lessor: Lessor::default(),
+            log_bytes_least: 0,
             compacted_index: 0,
-            alarm_asked: false,
+            alarming: false,
             trouble: None,
         }
     }
@@ -154,7 +146,17 @@ impl ChainPort {
             Ok(()) => {
                 self.askers.insert(token, asker);
             }
-            Err(Busy) => asker.refuse(),
+            Err(Busy) => self.refuse(asker),
+        }
+    }
+
+    /// Says that too much waits; whoever asked may have gone.
+    fn refuse(&mut self, asker: Asker) {
+        match asker {
+            Asker::Propose(sender) => drop(sender.send(Err(Refusal::Busy))),
+            Asker::Read(sender) => drop(sender.send(Err(Refusal::Busy))),
+            Asker::Revoke(lease) => self.lessor.ended(lease),
+            Asker::Alarm => self.alarming = false,
         }
     }
 
@@ -170,17 +172,22 @@ impl ChainPort {
         let _ = cx.push(self.outside(), Pid::outside(to.0, 0), Message::Relay(note.to_bytes()));
     }
 
-    /// Another port's question, or its answer to ours.
+    fn member<'c>(&self, cx: &'c PortContext<'_, KvRole>) -> &'c Node<Kv> {
+        let role = cx.process(Pid::chain(self.options.me.0, 0));
+        role.and_then(Role::node).expect("a node runs its member of the chain")
+    }
+
+    /// Another port's question, or its answer to ours. What is not known here is not answered: it will be asked again.
     fn noted(&mut self, from: Pid, note: Note, cx: &mut PortContext<'_, KvRole>) {
         let now = cx.now;
         match note.body {
             NoteBody::KeepAlive(lease) => {
-                let Some(expiry) = &mut self.expiry else { return }; // not the head, or not yet: it will ask again
-                let body = NoteBody::KeptAlive(expiry.renewed(lease, now));
-                self.send_note(Note { id: note.id, body }, from.node, cx);
+                let node = self.member(cx);
+                let Some(term) = self.lessor.renew(lease, node, now) else { return };
+                self.send_note(Note { id: note.id, body: NoteBody::KeptAlive(term) }, from.node, cx);
             }
             NoteBody::Remaining(lease) => {
-                let Some(time) = self.lease_time(lease, now) else { return };
+                let Some(time) = self.lessor.time(lease, self.member(cx), now) else { return };
                 let body = NoteBody::RemainingIs(time.map(|time| (time.granted_s, time.remaining_s)));
                 self.send_note(Note { id: note.id, body }, from.node, cx);
             }
@@ -198,26 +205,17 @@ impl ChainPort {
         }
     }
 
-    /// The time of a lease, by the head; `None` when this node does not keep it.
-    fn lease_time(&self, lease: LeaseId, now: Instant) -> Option<Option<LeaseTime>> {
-        let expiry = self.expiry.as_ref()?;
-        Some(expiry.granted_s(lease).zip(expiry.remaining(lease, now)).map(|(granted_s, remaining)| LeaseTime {
-            granted_s,
-            remaining_s: i64::try_from(remaining.as_secs()).unwrap_or(i64::MAX),
-        }))
-    }
-
     fn keep_alive(
         &mut self,
         lease: LeaseId,
         sender: oneshot::Sender<Result<Option<i64>, Refusal>>,
         cx: &mut PortContext<'_, KvRole>,
     ) {
-        match &mut self.expiry {
-            Some(expiry) => drop(sender.send(Ok(expiry.renewed(lease, cx.now)))),
-            None if self.options.me == self.options.head => drop(sender.send(Err(Refusal::Busy))), // not joined yet
-            None => self.note(NoteBody::KeepAlive(lease), NoteAsker::KeepAlive(sender), cx),
+        if !self.is_head() {
+            return self.note(NoteBody::KeepAlive(lease), NoteAsker::KeepAlive(sender), cx);
         }
+        let node = self.member(cx);
+        let _ = sender.send(self.lessor.renew(lease, node, cx.now).ok_or(Refusal::Empty)); // whoever asked may have gone
     }
 
     fn remaining(
@@ -226,15 +224,11 @@ impl ChainPort {
         sender: oneshot::Sender<Result<Option<LeaseTime>, Refusal>>,
         cx: &mut PortContext<'_, KvRole>,
     ) {
-        match self.lease_time(lease, cx.now) {
-            Some(time) => {
-                let _ = sender.send(Ok(time)); // whoever asked may have gone
-            }
-            None if self.is_head() => {
-                let _ = sender.send(Err(Refusal::Busy)); // not joined yet
-            }
-            None => self.note(NoteBody::Remaining(lease), NoteAsker::Remaining(sender), cx),
+        if !self.is_head() {
+            return self.note(NoteBody::Remaining(lease), NoteAsker::Remaining(sender), cx);
         }
+        let time = self.lessor.time(lease, self.member(cx), cx.now);
+        let _ = sender.send(time.ok_or(Refusal::Empty)); // whoever asked may have gone
     }
 
     /// Tells the node whether to give a view whenever something was applied.
@@ -251,10 +245,6 @@ impl ChainPort {
 
     fn tick(&mut self, cx: &mut PortContext<'_, KvRole>) {
         let now = cx.now;
-        let due = self.expiry.as_mut().map(|expiry| expiry.due(now, EXPIRY_LOOKS_MAX)).unwrap_or_default();
-        for lease in due {
-            self.request(Asker::Port, Request::Command(Command::LeaseRevoke(lease)), cx);
-        }
         self.notes.retain(|_, waiting| !waiting.asker.is_gone());
         let mut again = Vec::new();
         for (id, waiting) in &mut self.notes {
@@ -268,43 +258,46 @@ impl ChainPort {
         }
     }
 
-    /// Keeps the time of leases in step with the log: the head reads what was applied since it last looked.
-    fn mind_leases(&mut self, node: &Node<Kv>, now: Instant) {
-        let status = node.status();
-        if !self.is_head() || !status.joined {
+    /// Orders the end of leases that ran out. After a batch and not before: renewals that came with it count.
+    fn end_leases(&mut self, cx: &mut PortContext<'_, KvRole>) {
+        if self.is_head() && self.ticked {
+            for lease in self.lessor.due(cx.now) {
+                self.request(Asker::Revoke(lease), Request::Command(Command::LeaseRevoke(lease)), cx);
+            }
+        }
+        self.ticked = false;
+    }
+
+    /// Orders the alarm when the store has outgrown its quota, as the head.
+    fn mind_quota(&mut self, cx: &mut PortContext<'_, KvRole>) {
+        if !self.is_head() || self.alarming || !self.member(cx).machine().is_over_quota() {
             return;
         }
-        let view = node.machine().view();
-        let Some(expiry) = &mut self.expiry else {
-            self.expiry = Some(Expiry::began(view.leases(), now));
-            self.leases_seen = status.committed;
-            return;
-        };
-        for (index, entry) in node.applied_after(self.leases_seen) {
-            self.leases_seen = index;
-            match entry.command {
-                Command::LeaseGrant { id, .. } => {
-                    if let Some(term_s) = view.lease(id) {
-                        expiry.granted(id, term_s, now);
-                    }
-                }
-                Command::LeaseRevoke(id) if view.lease(id).is_none() => expiry.revoked(id),
-                _ => {}
-            }
+        let alarms = self.member(cx).machine().view().alarms();
+        if alarms.iter().all(|alarm| alarm.kind != AlarmKind::NoSpace) {
+            self.alarming = true;
+            let alarm = Alarm { member: self.options.me.0.into(), kind: AlarmKind::NoSpace };
+            self.request(Asker::Alarm, Request::Command(Command::AlarmRaise(alarm)), cx);
         }
     }
 
-    /// Whether to order the alarm now: the store has outgrown its quota, and this is the head.
-    fn wants_alarm(&mut self, node: &Node<Kv>) -> bool {
-        if !node.machine().is_over_quota() {
-            self.alarm_asked = false;
-            return false;
+    /// Checkpoints the store when the log has grown enough, in whichever lives it grew.
+    fn mind_log(&mut self, cx: &mut PortContext<'_, KvRole>) {
+        let log_bytes = cx.wal().bytes();
+        self.log_bytes_least = self.log_bytes_least.min(log_bytes);
+        if log_bytes - self.log_bytes_least < self.options.checkpoint_bytes {
+            return;
         }
-        if !self.is_head() || self.alarm_asked {
-            return false;
+        let (outside, member) = (self.outside(), Pid::chain(self.options.me.0, 0));
+        if cx.push(outside, member, Message::Checkpoint).is_err() {
+            return; // too much waits: the next batch asks again
         }
-        self.alarm_asked = true;
-        node.machine().view().alarms().iter().all(|alarm| alarm.kind != AlarmKind::NoSpace)
+        self.log_bytes_least = log_bytes;
+        if !self.observing {
+            // The published view holds on to what the store was; a fresh one lets go of it.
+            let _ = cx.push(outside, member, Message::Observe(Some(Query::default())));
+            let _ = cx.push(outside, member, Message::Observe(None));
+        }
     }
 
     fn status(&self, status: NodeStatus, configuration: u64) -> Status {
@@ -373,6 +366,7 @@ impl Port<KvRole> for ChainPort {
             Ask::Peek(sender) => self.request(Asker::Read(sender), Request::Peek(Query::default()), cx),
             Ask::Observe => self.mind_observers(cx),
             Ask::Tick => {
+                self.ticked = true;
                 self.mind_observers(cx);
                 self.tick(cx);
             }
@@ -388,11 +382,13 @@ impl Port<KvRole> for ChainPort {
                 (Some(Asker::Read(sender)), Reply::View(view)) => {
                     let _ = sender.send(Ok(view)); // as above
                 }
+                (Some(Asker::Revoke(lease)), _) => self.lessor.ended(lease),
+                (Some(Asker::Alarm), _) => self.alarming = false,
                 _ => {} // the port's own, or asked by someone who got an answer before
             },
             Message::Busy { token } => {
                 if let Some(asker) = self.askers.remove(&token) {
-                    asker.refuse();
+                    self.refuse(asker);
                 }
             }
             Message::Observed { mark, answer } => {
@@ -415,19 +411,13 @@ impl Port<KvRole> for ChainPort {
             self.page_due = cx.now + PAGE_EVERY;
             self.page.write(node, cx.wal());
         }
-        self.mind_leases(node, cx.now);
+        if self.is_head() {
+            self.lessor.mind(node, cx.now);
+        }
         self.say_trouble(node.status());
-        let wants_alarm = self.wants_alarm(node);
-        let written_bytes = cx.wal().metrics().bytes.load(Ordering::Relaxed);
-        if written_bytes - self.checkpointed_bytes >= self.options.checkpoint_bytes {
-            self.checkpointed_bytes = written_bytes;
-            // When too much waits, the next batch asks again.
-            let _ = cx.push(self.outside(), Pid::chain(self.options.me.0, 0), Message::Checkpoint);
-        }
-        if wants_alarm {
-            let alarm = Alarm { member: self.options.me.0.into(), kind: AlarmKind::NoSpace };
-            self.request(Asker::Port, Request::Command(Command::AlarmRaise(alarm)), cx);
-        }
+        self.end_leases(cx);
+        self.mind_quota(cx);
+        self.mind_log(cx);
     }
 
     fn may_compact(&mut self, cx: &mut PortContext<'_, KvRole>) -> bool {
