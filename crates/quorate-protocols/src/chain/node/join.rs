@@ -37,8 +37,8 @@ impl<M: Machine> Node<M> {
     pub(super) fn nudged(&mut self, stamp: Stamp, cx: &mut Context<'_, Self>) {
         if self.down.boot.is_none_or(|known| known < stamp.boot) {
             self.down = Down::default();
+            self.greet(cx);
         }
-        self.greet(cx); // also of a life that we know: it may have forgotten us with its disk
     }
 
     /// The predecessor spoke to an earlier life of ours, or as a later life than we know: it has to greet us anew.
