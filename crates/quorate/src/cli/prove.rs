@@ -19,7 +19,7 @@ pub enum CheckCommand {
     /// The chain: members, clients that append to lists and read them, crashes and restarts.
     #[command(after_help = "Examples:
   quorate check chain                                   two members, one crash: a second
-  quorate check chain --nodes 3 --crashes 1             18 million states: a few minutes
+  quorate check chain --nodes 3 --crashes 1             25 million states: a few minutes
   quorate check chain --nodes 2 --losses 1 --copies 1
   quorate check chain --diagram chain.svg               draws one run of it")]
     Chain(CheckArgs),
