@@ -10,14 +10,14 @@
 //!
 //! | file | what |
 //! |------|------|
-//! | [`group_commit`] | the log as a process host sees it: append, submit, be told |
-//! | [`log`](self::Log) | the log one call at a time: batches, segments, compaction |
+//! | `group_commit` | the log as a process host sees it: append, submit, be told |
+//! | `log`(self::Log) | the log one call at a time: batches, segments, compaction |
 //! | `spare` | the next segment, made ahead of time |
-//! | [`format`] | the bytes |
-//! | [`recover`] | reading back; torn or damaged |
-//! | [`transaction`] | transactions on top, as the notes draw them |
-//! | [`inspect`] | looking at a log from outside |
-//! | [`disk`], [`memory`] | the real disk, and one that crashes in every way it can |
+//! | `format` | the bytes |
+//! | `recover` | reading back; torn or damaged |
+//! | `transaction` | transactions on top, as the notes draw them |
+//! | `inspect` | looking at a log from outside |
+//! | `disk`, `memory` | the real disk, and one that crashes in every way it can |
 //!
 //! One log serves all processes of a node, told apart by a *stream* number, so that one sync serves them all. A failed
 //! write or sync is final ([`WalError`]): a page that a failed sync left behind may read well and be on no disk.

@@ -34,7 +34,7 @@ fn each_wrong_setting_has_its_message() {
         (format!("{HEAD}listen_client = \"nowhere\"\n{MEMBER}"), &["`nowhere` is not an address to listen on"]),
         (
             format!("{HEAD}[bounds]\nlog_bytes = 1000\n{MEMBER}"),
-            &["`checkpoint_bytes` must be at most half of `log_bytes`"],
+            &["`checkpoint_bytes` must be at most three eighths of `log_bytes`"],
         ),
         (format!("{HEAD}{MEMBER}[[member"), &["line 8"]),
     ];
