@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tonic::Code;
 
-use crate::cluster::{Cluster, PATIENCE};
+use crate::cluster::{Cluster, Node, PATIENCE};
 
 /// A file system in memory.
 struct SmallDisk(PathBuf);
@@ -32,6 +32,14 @@ impl Drop for SmallDisk {
 
 fn mount(options: &[&str], path: &Path) -> bool {
     Command::new("mount").args(options).arg(path).output().is_ok_and(|output| output.status.success())
+}
+
+/// The node ended for want of room, says so, and starts when there is some.
+fn starts_again_with_room(node: &mut Node, disk: &SmallDisk) {
+    let why = node.fails();
+    assert!(why.contains("the disk is full") && why.contains("make room and start again"), "{why}");
+    disk.grow(1_000);
+    node.start();
 }
 
 /// For each member in turn: its disk fills, then grows.
@@ -71,18 +79,24 @@ async fn a_full_disk_loses_nothing_that_was_acknowledged() {
         if full.runs() && !went_down {
             disk.grow(1_000);
         } else {
-            let why = full.fails();
-            assert!(why.contains("the disk is full") && why.contains("make room and start again"), "{why}");
-            disk.grow(1_000);
-            full.start();
+            starts_again_with_room(full, &disk);
         }
-        for node in &mut cluster.nodes {
-            node.serves().await;
-        }
-        for node in &cluster.nodes {
-            let mut keys = node.keys().await;
-            keys.retain(|key| !unknown.contains(key));
-            assert_eq!(keys, acknowledged, "node {} after node {}'s disk was full", node.id, at + 1);
+        let ended = Instant::now() + PATIENCE;
+        for of in 0..3 {
+            // Its log may have refused the call a moment before its store found no room.
+            let keys = loop {
+                let node = &mut cluster.nodes[of];
+                if node.serves_or_ends().await
+                    && let Ok(everything) = node.everything(0, false).await
+                {
+                    break everything.into_iter().map(|(key, _)| key).filter(|key| !unknown.contains(key));
+                }
+                assert!(Instant::now() < ended, "node {} does not answer: {}", of + 1, cluster.nodes[of].said());
+                if !cluster.nodes[at].runs() {
+                    starts_again_with_room(&mut cluster.nodes[at], &disk);
+                }
+            };
+            assert!(keys.eq(acknowledged.iter().cloned()), "node {} after node {}'s disk was full", of + 1, at + 1);
         }
         let ended = Instant::now() + PATIENCE;
         while let Err(status) = cluster.nodes[0].put("after", "1").await {
