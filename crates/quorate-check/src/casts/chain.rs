@@ -91,7 +91,11 @@ pub fn cast(shape: &Shape) -> Cast<ListRole> {
         let asks = (1..).zip(wishes).map(|(token, wish)| Message::Ask { token, request: request(*wish) });
         cast = cast.asks(Pid::outside(*node, at), Pid::client(*node, 0), asks.collect::<Vec<_>>());
     }
-    claims(cast.answers(answers), shape.node_count)
+    let deaf: Vec<_> = members.into_iter().filter(|node| shape.people.iter().all(|(at, _)| *at != node.0)).collect();
+    claims(cast.answers(answers), shape.node_count).always("answers are kept for the own client only", move |view| {
+        let at = |node: &NodeId| view.process(Pid::chain(node.0, 0)).and_then(Role::node);
+        deaf.iter().filter_map(at).all(|member| member.sessions().answers_len() == 0)
+    })
 }
 
 fn member(shape: &Shape, node: NodeId, members: &[NodeId]) -> Node<Lists> {
@@ -119,6 +123,7 @@ fn answers(ask: &Said, said: &Said) -> bool {
 fn claims(cast: Cast<ListRole>, node_count: u32) -> Cast<ListRole> {
     cast.always("members never differ at an index", move |view| logs_agree(view, node_count))
         .always("what is committed is on every disk", move |view| commits_are_durable(view, node_count))
+        .always("members that applied the same are the same", move |view| replicas_agree(view, node_count))
         .sometimes("everything is answered", |view| view.all_answered())
         .sometimes("a read sees an append", |view| {
             view.asked().any(|asked| {
@@ -144,6 +149,16 @@ fn claims(cast: Cast<ListRole>, node_count: u32) -> Cast<ListRole> {
 fn logs_agree(view: &View<'_, ListRole>, node_count: u32) -> bool {
     let held = || members(view, node_count).flat_map(|(live, durable)| [live, Some(durable)]).flatten();
     held().enumerate().all(|(at, one)| held().take(at).all(|other| agree(one, other)))
+}
+
+/// Members that have applied equally much are equal in all that is replicated.
+fn replicas_agree(view: &View<'_, ListRole>, node_count: u32) -> bool {
+    let live = || members(view, node_count).filter_map(|(live, _)| live);
+    let alike = |one: &Node<Lists>, other: &Node<Lists>| {
+        one.applied() != other.applied()
+            || (one.machine() == other.machine() && one.sessions().know_the_same(other.sessions()))
+    };
+    live().enumerate().all(|(at, one)| live().take(at).all(|other| alike(one, other)))
 }
 
 /// Both hold entries at consecutive indexes, so from where both hold some, those at equal indexes go side by side.

@@ -130,12 +130,13 @@ fn claims(cast: Cast<StoreRole>) -> Cast<StoreRole> {
         _ => false,
     })
     .finally("all replicas are equal", |view| {
-        let digests: Vec<_> = view
-            .processes()
-            .filter_map(|(_, role)| role.node())
-            .map(|node| (node.status().committed, node.machine().view().digest()))
-            .collect();
-        digests.windows(2).all(|pair| pair[0] == pair[1])
+        let members: Vec<_> = view.processes().filter_map(|(_, role)| role.node()).collect();
+        members.windows(2).all(|pair| {
+            let [one, other] = pair else { return false };
+            one.status().committed == other.status().committed
+                && one.machine().view().digest() == other.machine().view().digest()
+                && one.sessions().know_the_same(other.sessions())
+        })
     })
     .sometimes("a write is answered", |view| {
         view.asked()

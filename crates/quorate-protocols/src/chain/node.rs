@@ -168,9 +168,10 @@ impl<M: Machine> Node<M> {
     pub fn new(me: NodeId, configuration: Configuration, options: NodeOptions, machine: M) -> Self {
         assert!(configuration.members().contains(&me), "a node serves a chain that it is a member of");
         let (base, sessions) = match machine.recovered() {
-            None => (0, Sessions::new()),
+            None => (0, Sessions::new(me)),
             Some((index, beside)) => {
                 let sessions = Sessions::from_bytes(beside).expect("what a checkpoint stored is what it reads back");
+                assert!(sessions.node() == me, "the store's folder is that of node {}", sessions.node().0);
                 (index, sessions)
             }
         };
@@ -248,6 +249,16 @@ impl<M: Machine> Node<M> {
     /// The machine, for what is not part of its state.
     pub fn machine_mut(&mut self) -> &mut M {
         &mut self.machine
+    }
+
+    /// The last index of what came of the log in the machine.
+    pub fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    /// What it knows of operations, after everything that is applied.
+    pub fn sessions(&self) -> &Sessions<M::Answer> {
+        &self.sessions
     }
 
     /// The commands of the log that are held, oldest first, with their indexes.

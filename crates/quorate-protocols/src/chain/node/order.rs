@@ -13,11 +13,11 @@ impl<M: Machine> Node<M> {
     /// Someone wants `entry` ordered.
     pub(super) fn proposed(&mut self, entry: Entry<M::Command>, cx: &mut Context<'_, Self>) {
         match self.sessions.known(entry.operation) {
-            Known::Answered(answer) if entry.operation.owner == self.me => {
+            Known::Applied(Some(answer)) => {
                 let answers = alloc::vec![(entry.operation, answer.clone())];
                 return cx.send(Self::own_client(cx), Message::Applied(answers));
             }
-            Known::Answered(_) | Known::Over if !self.breaks(Mutant::ForgetsSessions) => return, // its own node answers
+            Known::Applied(None) | Known::Over if !self.breaks(Mutant::ForgetsSessions) => return, // its own node answers
             _ => {}
         }
         if !self.is_head() {

@@ -139,25 +139,22 @@ impl<M: Machine> Node<M> {
         for at in self.applied + 1..=index {
             let entry = self.log.get(at).expect("what is committed is in every member's log").clone();
             let operation = entry.operation;
-            let old = match self.sessions.known(operation) {
-                Known::New => None,
-                Known::Answered(answer) => Some(Some(answer.clone())),
-                Known::Over => Some(None),
-            };
-            let answer = match old {
-                Some(answer) if !self.breaks(Mutant::ForgetsSessions) => answer,
-                _ => Some(self.machine.apply(at, &entry.command)),
+            let forgets = self.breaks(Mutant::ForgetsSessions);
+            let answer = match self.sessions.known(operation) {
+                Known::Applied(answer) if !forgets => answer.cloned(),
+                Known::Over if !forgets => None, // of a life that is over: nobody waits
+                _ => {
+                    let answer = self.machine.apply(at, &entry.command);
+                    self.sessions.remember(operation, entry.done_below, &answer);
+                    Some(answer).filter(|_| operation.owner == self.me)
+                }
             };
             if self.breaks(Mutant::AppliesTwice) {
                 self.machine.apply(at, &entry.command);
             }
             self.unapplied.remove(&operation);
             self.applied = self.applied.max(at);
-            let Some(answer) = answer else { continue }; // of a life that is over: nobody waits
-            if operation.owner == self.me {
-                answers.push((operation, answer.clone()));
-            }
-            self.sessions.remember(operation, entry.done_below, answer);
+            answers.extend(answer.map(|answer| (operation, answer)));
         }
         if !answers.is_empty() {
             let without = self.batches_beyond(index);
