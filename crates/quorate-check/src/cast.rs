@@ -25,7 +25,32 @@ use crate::linearizable::{self, Keyed, Spec, Timed};
 /// What a property of a state looks at.
 pub type Check<P> = Box<dyn Fn(&View<'_, P>) -> bool + Send + Sync>;
 /// What a property of a history looks at.
-pub type HistoryCheck<P> = Box<dyn Fn(&History<<P as Process>::Message>) -> bool + Send + Sync>;
+pub type HistoryCheck<P> = Box<dyn Fn(&History<<P as Process>::Message>) -> Judged + Send + Sync>;
+
+/// The most steps that the search for a linear order may take: some seconds and a hundred megabytes. What is explored or
+/// simulated needs some thousands.
+pub const JUDGE_STEPS_MAX: usize = 1 << 22;
+
+/// What a judge says of a history.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Judged {
+    /// The claim is true.
+    Holds,
+    /// It is not.
+    Fails,
+    /// Finding out took more than the judge is allowed. Neither shown nor refuted, so it fails the run, and says so.
+    GaveUp,
+}
+
+impl From<linearizable::Verdict> for Judged {
+    fn from(verdict: linearizable::Verdict) -> Self {
+        match verdict {
+            linearizable::Verdict::Linearizable(_) => Self::Holds,
+            linearizable::Verdict::Not { .. } => Self::Fails,
+            linearizable::Verdict::Unfinished => Self::GaveUp,
+        }
+    }
+}
 
 /// What is claimed; see the table of this module.
 pub enum Claim<P: Process> {
@@ -49,6 +74,16 @@ pub struct Property<P: Process> {
     pub name: String,
     /// What it claims.
     pub claim: Claim<P>,
+}
+
+impl<P: Process> Property<P> {
+    /// What to print when it does not hold.
+    pub(crate) fn broken(&self, judged: Judged) -> String {
+        match judged {
+            Judged::GaveUp => format!("{}: not judged, since the judge gave up", self.name),
+            Judged::Holds | Judged::Fails => self.name.clone(),
+        }
+    }
 }
 
 /// Someone outside: asks one process, one thing at a time.
@@ -178,7 +213,13 @@ impl<P: Process> Cast<P> {
     /// Claims that `check` is true of what was asked and answered.
     #[must_use]
     pub fn history(self, name: &str, check: impl Fn(&History<P::Message>) -> bool + Send + Sync + 'static) -> Self {
-        self.claim(name, Claim::History(Box::new(check)))
+        self.judged(name, move |history| if check(history) { Judged::Holds } else { Judged::Fails })
+    }
+
+    /// Like [`Cast::history`], for a judge that may give up.
+    #[must_use]
+    pub fn judged(self, name: &str, judge: impl Fn(&History<P::Message>) -> Judged + Send + Sync + 'static) -> Self {
+        self.claim(name, Claim::History(Box::new(judge)))
     }
 
     /// Claims that the histories are linearizable. `call` reads an operation out of what was asked and, if it was
@@ -193,7 +234,9 @@ impl<P: Process> Cast<P> {
     where
         S: Spec + Send + Sync + 'static,
     {
-        self.history(name, move |history| linearizable::check(&spec, &timed::<S, P>(history, &call)).is_linearizable())
+        self.judged(name, move |history| {
+            linearizable::check_within(&spec, &timed::<S, P>(history, &call), JUDGE_STEPS_MAX).into()
+        })
     }
 
     /// Like [`Cast::linearizable`], for operations that each touch one key: judged key by key, which is far cheaper.
@@ -209,8 +252,8 @@ impl<P: Process> Cast<P> {
         S::Op: Clone,
         S::Ret: Clone,
     {
-        self.history(name, move |history| {
-            linearizable::check_by_key(&spec, &timed::<S, P>(history, &call)).is_linearizable()
+        self.judged(name, move |history| {
+            linearizable::check_by_key_within(&spec, &timed::<S, P>(history, &call), JUDGE_STEPS_MAX).into()
         })
     }
 

@@ -5,9 +5,10 @@ mod support;
 use std::time::Duration;
 
 use expect_test::expect;
+use quorate_check::linearizable::Spec;
 use quorate_check::shrink::shrink;
 use quorate_check::simulate::{Draw, Report, Seeds, run_seed, simulate};
-use quorate_check::{Cast, Status};
+use quorate_check::{Call, Cast, Explorer, Status};
 use quorate_model::Pid;
 use support::abd::{self, Message, Phase, Role};
 use support::counter::{self, Counter};
@@ -102,4 +103,37 @@ fn a_failing_run_is_cut_down_to_what_it_takes() {
     assert_eq!(shrunk.run.failure.as_ref(), Some(&failure.property));
     // A write, a crash that forgets it, and a read that misses it; some runs need a little more to get there.
     assert!(shrunk.part_count() <= 20, "{} of {whole} parts are left", shrunk.part_count());
+}
+
+/// Sets of numbers, each added by an operation whose outcome is not known; then one answer that is never right.
+struct Sets;
+
+impl Spec for Sets {
+    type State = u64;
+    type Op = u64;
+    type Ret = ();
+
+    fn initial(&self) -> u64 {
+        0
+    }
+
+    fn step(&self, set: &u64, number: &u64, ret: Option<&()>) -> Option<u64> {
+        ret.is_none().then_some(set | 1 << number)
+    }
+}
+
+/// Every subset of what may have happened has to be looked at, so no judge is fast here. It used to run for ever.
+#[test]
+fn a_judge_that_gives_up_fails_the_run_and_says_so() {
+    let cast = || {
+        counter::cast(Counter::default(), 40, 1).linearizable("sets are sets", Sets, |_, answer| match answer {
+            Some(counter::Message::Number(number)) => Some(Call { op: *number, ret: (*number == 30).then_some(()) }),
+            _ => None,
+        })
+    };
+    let failure = simulate(|_| cast(), &Seeds::new(0..1)).failure.expect("it is not passed over in silence");
+    assert_eq!(failure.property, "sets are sets: not judged, since the judge gave up");
+    let run = Explorer::new(&cast()).depth_first().run();
+    expect!["refuted in 30 steps: sets are sets: not judged, since the judge gave up"]
+        .assert_eq(&run.verdict.to_string());
 }

@@ -15,7 +15,7 @@ use super::local::Known;
 use super::moves::{Move, Stepper};
 use super::state::{State, history_of};
 use super::{Explorable, Exploration, Explorer, Progress, Verdict, replay};
-use crate::cast::{Claim, Looked};
+use crate::cast::{Claim, Judged, Looked};
 use crate::fingerprint::PlainHash;
 
 /// How many states are expanded between two joins. Small when going deep, so that few states wait.
@@ -50,7 +50,7 @@ struct Expanded<P: Explorable> {
     /// Moves without bad luck between states that were visited, if edges are kept.
     edges: Vec<(u32, u32)>,
     /// The first state that refutes a claim, and which claim.
-    refuted: Option<(u32, usize)>,
+    refuted: Option<(u32, usize, Judged)>,
     /// Which claims were seen to be true, and for those of possible things, where.
     seen: Vec<bool>,
     good: Vec<(usize, u32)>,
@@ -153,10 +153,10 @@ pub(super) fn run<P: Explorable>(mut explorer: Explorer<'_, P>) -> Exploration {
         };
         let ground = Ground { stepper: &stepper, visited: &visited, seen: &seen, keeps_edges };
         for expanded in expand_block(&ground, block, &mut workers) {
-            if let Some((number, property)) = expanded.refuted {
+            if let Some((number, property, judged)) = expanded.refuted {
                 let steps = visited.path(number).1.len() as u32;
                 let property = match cast.properties.get(property) {
-                    Some(property) => property.name.clone(),
+                    Some(property) => property.broken(judged),
                     None => "compaction is faithful".to_owned(),
                 };
                 return finish(Verdict::Refuted { property, steps }, &visited, Some(number));
@@ -272,8 +272,8 @@ fn expand<P: Explorable>(ground: &Ground<'_, P>, block: Vec<Waiting<P>>, worker:
     for waiting in block {
         ground.stepper.moves(&waiting.state, &mut moves);
         let at_rest = moves.iter().all(Move::is_fault);
-        if let Some(property) = claims(ground.stepper, &waiting, at_rest, worker, &mut expanded) {
-            expanded.refuted = Some((waiting.number, property));
+        if let Some((property, judged)) = claims(ground.stepper, &waiting, at_rest, worker, &mut expanded) {
+            expanded.refuted = Some((waiting.number, property, judged));
             return expanded;
         }
         let mut ordinal = 0;
@@ -298,19 +298,19 @@ fn expand<P: Explorable>(ground: &Ground<'_, P>, block: Vec<Waiting<P>>, worker:
     expanded
 }
 
-/// Checks all claims in one state. The number of one that it refutes.
+/// Checks all claims in one state. The number of one that does not hold, and why not.
 fn claims<P: Explorable>(
     stepper: &Stepper<'_, P>,
     waiting: &Waiting<P>,
     at_rest: bool,
     worker: &mut Worker<P>,
     expanded: &mut Expanded<P>,
-) -> Option<usize> {
+) -> Option<(usize, Judged)> {
     let (state, cast) = (&waiting.state, stepper.cast);
     if let Some(faithful) = cast.faithful {
         for ((_, fresh), actor) in cast.seats.iter().zip(&state.actors) {
             if worker.compacted.insert(actor.durable_print) && !faithful(fresh, &actor.durable) {
-                return Some(cast.properties.len());
+                return Some((cast.properties.len(), Judged::Fails));
             }
         }
     }
@@ -341,10 +341,14 @@ fn claims<P: Explorable>(
                     }
                     true
                 }
-                Claim::History(check) => !new_history || check(&history_of(cast, state)),
+                Claim::History(check) if new_history => match check(&history_of(cast, state)) {
+                    Judged::Holds => true,
+                    judged => return Some((at, judged)),
+                },
+                Claim::History(_) => true,
             };
             if !fine {
-                return Some(at);
+                return Some((at, Judged::Fails));
             }
         }
         None

@@ -102,6 +102,15 @@ where
     S::Op: Clone,
     S::Ret: Clone,
 {
+    check_by_key_within(spec, calls, usize::MAX)
+}
+
+/// Like [`check_by_key`], and gives up after `states_max` steps of the search for the order of one key.
+pub fn check_by_key_within<S: Keyed>(spec: &S, calls: &[Timed<S::Op, S::Ret>], states_max: usize) -> Verdict
+where
+    S::Op: Clone,
+    S::Ret: Clone,
+{
     let mut keys: BTreeMap<S::Key, Vec<usize>> = BTreeMap::new();
     for (index, call) in calls.iter().enumerate() {
         keys.entry(spec.key(&call.op)).or_default().push(index);
@@ -110,7 +119,7 @@ where
     for indexes in keys.values() {
         let part: Vec<_> = indexes.iter().map(|&index| calls[index].clone()).collect();
         let outer = |inner: Vec<usize>| inner.into_iter().map(|index| indexes[index]).collect::<Vec<_>>();
-        match check(spec, &part) {
+        match check_within(spec, &part, states_max) {
             Verdict::Linearizable(part) => order.extend(outer(part)),
             Verdict::Not { longest, stuck } => return Verdict::Not { longest: outer(longest), stuck: indexes[stuck] },
             Verdict::Unfinished => return Verdict::Unfinished,

@@ -3,7 +3,7 @@
 use quorate_model::{Pid, Process};
 
 use super::World;
-use crate::cast::{Asked, Claim, InFlight, Stage, Status, View};
+use crate::cast::{Asked, Claim, InFlight, Judged, Stage, Status, View};
 use crate::history::{History, Operation};
 use crate::simulate::Simulated;
 
@@ -41,15 +41,15 @@ impl<P: Simulated> World<'_, P> {
         let faithful = self.cast.faithful.is_none_or(|faithful| {
             self.cast.seats.iter().zip(&self.seats).all(|((_, fresh), seat)| faithful(fresh, &seat.durable))
         });
-        let failed = self.cast.properties.iter().find(|property| match &property.claim {
-            Claim::Finally(check) => !check(&view),
-            Claim::History(check) => !check(&history),
-            _ => false,
+        let failed = self.cast.properties.iter().find_map(|property| {
+            let judged = match &property.claim {
+                Claim::Finally(check) if !check(&view) => Judged::Fails,
+                Claim::History(check) => check(&history),
+                _ => Judged::Holds,
+            };
+            (judged != Judged::Holds).then(|| property.broken(judged))
         });
-        let failure = match failed {
-            Some(property) => Some(property.name.clone()),
-            None => (!faithful).then(|| "compaction is faithful".to_owned()),
-        };
+        let failure = failed.or_else(|| (!faithful).then(|| "compaction is faithful".to_owned()));
         self.failure = failure;
     }
 }
