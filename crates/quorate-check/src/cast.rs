@@ -95,6 +95,8 @@ pub struct Asker<M> {
     pub to: Pid,
     /// What, in this order.
     pub asks: Vec<M>,
+    /// Whether it waits for the answer to one thing before it says the next; else there is none.
+    pub waits: bool,
 }
 
 /// What one operation of a script is specified as: what was asked, and what came back, if that is known.
@@ -152,10 +154,24 @@ impl<P: Process> Cast<P> {
     /// # Panics
     /// If the pid is taken or does not stand outside.
     #[must_use]
-    pub fn asks(mut self, outside: Pid, to: Pid, asks: impl IntoIterator<Item = P::Message>) -> Self {
-        assert!(outside.service == Service::Outside, "{outside} does not stand outside");
-        assert!(self.askers.iter().all(|asker| asker.pid != outside), "{outside} is in the cast twice");
-        self.askers.push(Asker { pid: outside, to, asks: asks.into_iter().collect() });
+    pub fn asks(self, outside: Pid, to: Pid, asks: impl IntoIterator<Item = P::Message>) -> Self {
+        self.says(Asker { pid: outside, to, asks: asks.into_iter().collect(), waits: true })
+    }
+
+    /// Adds someone outside who tells `to` these things, in this order and at any time, and is not answered. What was
+    /// told counts as lost with whom it was told to: nothing more is known of it.
+    ///
+    /// # Panics
+    /// As [`Cast::asks`].
+    #[must_use]
+    pub fn tells(self, outside: Pid, to: Pid, tells: impl IntoIterator<Item = P::Message>) -> Self {
+        self.says(Asker { pid: outside, to, asks: tells.into_iter().collect(), waits: false })
+    }
+
+    fn says(mut self, asker: Asker<P::Message>) -> Self {
+        assert!(asker.pid.service == Service::Outside, "{} does not stand outside", asker.pid);
+        assert!(self.askers.iter().all(|other| other.pid != asker.pid), "{} is in the cast twice", asker.pid);
+        self.askers.push(asker);
         self
     }
 
@@ -307,7 +323,7 @@ pub enum Status<M> {
     Waiting,
     /// It was asked.
     Open,
-    /// The process died that was asked. It may have taken effect, now or later.
+    /// The process died that was asked, or gives no answer. It may have taken effect, now or later.
     Unknown,
     /// It was answered.
     Answered(M),

@@ -3,7 +3,7 @@
 use expect_test::{Expect, expect};
 use quorate_check::casts::Lists;
 use quorate_check::casts::chain::{ListRole, Shape, Wish, cast};
-use quorate_check::{Alarms, Exploration, Explorer, Faults, space_time_diagram};
+use quorate_check::{Alarms, Cast, Exploration, Explorer, Faults, space_time_diagram};
 use quorate_model::{Outbox, Pid};
 use quorate_protocols::chain::{Mutant, Node};
 
@@ -74,12 +74,45 @@ fn whatever_happened_everything_can_still_be_answered() {
         (write_then_read(), faults().losses(1).copies(1), expect!["holds: 8794 states, 35856 transitions, depth 18"]),
         (write_then_read(), faults().crashes(1), expect!["holds: 375042 states, 1502027 transitions, depth 46"]),
     ] {
-        let cast = cast(&shape)
-            .steps_until("something can happen until everything is answered", |view| view.all_answered())
-            .possible("everything can still be answered", |view| view.all_answered());
-        let run = Explorer::new(&cast).faults(faults).threads(2).run();
-        expected.assert_eq(&run.verdict.to_string());
+        can_be_answered(&shape, faults, expected);
     }
+}
+
+/// A cast that claims that everything can be answered from everywhere.
+fn possible(shape: &Shape) -> Cast<ListRole> {
+    cast(shape)
+        .steps_until("something can happen until everything is answered", |view| view.all_answered())
+        .possible("everything can still be answered", |view| view.all_answered())
+}
+
+fn can_be_answered(shape: &Shape, faults: Faults, expected: Expect) {
+    let run = Explorer::new(&possible(shape)).faults(faults).threads(2).run();
+    println!("{run}");
+    assert!(run.verdict.holds(), "{run}\n{}", space_time_diagram::text(&run.trace, DIAGRAM_WIDTH));
+    expected.assert_eq(&run.verdict.to_string());
+}
+
+/// Two people append, the head takes one command at a time, and a disk is full for a while. Then one person, and alarms
+/// that ring at any time, so that all is sent again also while there is no room.
+#[test]
+fn a_full_disk_stops_the_chain_for_as_long_as_it_is_full() {
+    let shape =
+        || Shape::new(2, vec![(1, vec![Append(0, 1)]), (2, vec![Append(0, 2), Read(0)])]).uncommitted_len_max(1);
+    let alone = Shape::new(2, vec![(1, vec![Append(0, 1), Read(0)])]).full(2, 1);
+    for (shape, faults, expected) in [
+        (shape().full(1, 1), faults().losses(1), expect!["holds: 61447 states, 207740 transitions, depth 29"]),
+        (shape().full(2, 1), faults().losses(1), expect!["holds: 219066 states, 902075 transitions, depth 31"]),
+        (shape().full(1, 1).full(2, 1), faults(), expect!["holds: 854483 states, 2810430 transitions, depth 29"]),
+        (alone, Faults::none().same_max(1), expect!["holds: 23334 states, 123269 transitions, depth 24"]),
+    ] {
+        can_be_answered(&shape, faults, expected);
+    }
+}
+
+#[test]
+fn a_member_that_restarts_while_its_disk_is_full_holds() {
+    let shape = Shape::new(2, vec![(1, vec![Append(0, 1), Read(0)])]).full(2, 1);
+    can_be_answered(&shape, faults().crashes(1), expect!["holds: 664659 states, 2801015 transitions, depth 48"]);
 }
 
 /// Explores `shape` with every member altered; the rule that it breaks must be refuted, and soon.
@@ -200,4 +233,30 @@ fn a_tail_that_commits_what_only_it_has_is_refuted() {
         alter,
         expect!["refuted in 9 steps: what is committed is on every disk"],
     );
+}
+
+fn full_tail() -> Shape {
+    write_then_read().full(2, 1)
+}
+
+#[test]
+fn a_member_that_takes_entries_without_room_is_refuted() {
+    let alter = |node: Node<Lists>| node.breaking(Mutant::TakesWithoutRoom);
+    refuted(full_tail(), faults(), alter, expect!["refuted in 6 steps: a member without room takes nothing"]);
+}
+
+#[test]
+fn a_member_that_does_not_hear_of_room_is_refuted() {
+    let shape = full_tail().altered(|node| node.breaking(Mutant::StaysFull));
+    judged(
+        &Explorer::new(&possible(&shape)).faults(faults()).run(),
+        &expect!["refuted in 1 steps: everything can still be answered"],
+    );
+}
+
+#[test]
+fn a_head_that_orders_without_bound_is_refuted() {
+    let shape = Shape::new(2, vec![(1, vec![Append(0, 1)]), (2, vec![Append(0, 2), Read(0)])]).uncommitted_len_max(1);
+    let alter = |node: Node<Lists>| node.breaking(Mutant::OrdersWithoutBound);
+    refuted(shape, faults(), alter, expect!["refuted in 7 steps: what the head took and is not committed is bounded"]);
 }

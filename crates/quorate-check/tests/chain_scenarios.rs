@@ -7,14 +7,20 @@ use quorate_check::casts::{Append, Lists, Read};
 use quorate_check::scenario::check_file;
 use quorate_protocols::chain::{Message, Request};
 
-/// Plays a script over a chain of `node_count` members with one person at each. Words: `append KEY ITEM`, `read KEY`.
+/// Plays a script over a chain of `node_count` members with one person at each. Words: `append KEY ITEM`, `read KEY`;
+/// `no room`, `room again`, which a member is told.
 fn play(name: &str, node_count: u32) {
     let people = (1..=node_count).map(|node| (node, vec![])).collect();
     let token = Cell::new(0);
     check_file(&format!("chain/{name}.txt"), &cast(&Shape::new(node_count, people)), |words| {
+        match words {
+            "no room" => return Some(Message::<Lists>::NoRoom),
+            "room again" => return Some(Message::RoomAgain),
+            _ => {}
+        }
         let request = question(words)?;
         token.set(token.get() + 1);
-        Some(Message::<Lists>::Ask { token: token.get(), request })
+        Some(Message::Ask { token: token.get(), request })
     });
 }
 
@@ -64,4 +70,9 @@ fn an_entry_that_an_earlier_life_sent_is_dropped() {
 #[test]
 fn a_member_with_an_empty_disk_refuses_to_serve() {
     play("lost_disk", 2);
+}
+
+#[test]
+fn a_member_whose_disk_is_full_stops_writes_until_there_is_room() {
+    play("full_disk", 3);
 }

@@ -66,6 +66,9 @@ fn broken_members_are_found_by_seeds_too() {
         OrdersBeforeJoined,
         AnswersBeforeFloor,
         CommitsAtTailAlone,
+        TakesWithoutRoom,
+        StaysFull,
+        OrdersWithoutBound,
     ] {
         let broken = |draw: &mut Draw| chain::cast(&chain::drawn(draw).altered(alter));
         let severity = if name == "TakesStaleForwards" { short_faults() } else { Severity::default() };

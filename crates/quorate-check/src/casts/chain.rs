@@ -13,6 +13,9 @@ use crate::simulate::Draw;
 pub type ListRole = Role<Lists>;
 type Said = Message<Lists>;
 
+/// The shard of the person who tells a member how its disk is: no other has it.
+const HOST: u32 = 1_000;
+
 /// What one person asks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wish {
@@ -31,6 +34,10 @@ pub struct Shape {
     pub people: Vec<(u32, Vec<Wish>)>,
     /// Whether the head gathers what waits.
     pub batching: bool,
+    /// How many commands the head may have taken that are not committed.
+    pub uncommitted_len_max: usize,
+    /// Members whose disk has no room and then has again, and how often.
+    pub full: Vec<(u32, usize)>,
     /// What to do to each member before it starts: tests break a rule here, to see it noticed.
     pub alter: fn(Node<Lists>) -> Node<Lists>,
 }
@@ -39,7 +46,8 @@ impl Shape {
     /// Members as they ship, without batching.
     #[must_use]
     pub fn new(node_count: u32, people: Vec<(u32, Vec<Wish>)>) -> Self {
-        Self { node_count, people, batching: false, alter: |member| member }
+        let uncommitted_len_max = NodeOptions::default().uncommitted_len_max;
+        Self { node_count, people, batching: false, uncommitted_len_max, full: Vec::new(), alter: |member| member }
     }
 
     /// The same, with every member altered.
@@ -53,9 +61,23 @@ impl Shape {
     pub fn batching(self) -> Self {
         Self { batching: true, ..self }
     }
+
+    /// The same, with a head that takes at most so many commands before they are committed.
+    #[must_use]
+    pub fn uncommitted_len_max(self, uncommitted_len_max: usize) -> Self {
+        Self { uncommitted_len_max, ..self }
+    }
+
+    /// The same, with a member whose disk has no room and then has again, so many times.
+    #[must_use]
+    pub fn full(mut self, node: u32, times: usize) -> Self {
+        self.full.push((node, times));
+        self
+    }
 }
 
-/// An instance that a seed draws: one to five members, up to five people who append and read.
+/// An instance that a seed draws: one to five members, up to five people who append and read, sometimes disks
+/// that are full for a while and a head that takes little.
 #[must_use]
 pub fn drawn(draw: &mut Draw) -> Shape {
     let node_count = draw.below(5) as u32 + 1;
@@ -70,7 +92,13 @@ pub fn drawn(draw: &mut Draw) -> Shape {
         (node, wishes.collect())
     });
     let people = people.collect();
-    Shape { batching: draw.per_mille(500), ..Shape::new(node_count, people) }
+    let shape = Shape { batching: draw.per_mille(500), ..Shape::new(node_count, people) };
+    let shape = if draw.per_mille(300) { shape.uncommitted_len_max(draw.below(4) as usize + 1) } else { shape };
+    (1..=node_count).fold(shape, |shape, node| match draw.below(10) {
+        0 | 1 => shape.full(node, 1),
+        2 => shape.full(node, 3),
+        _ => shape,
+    })
 }
 
 /// The cast of an instance.
@@ -91,16 +119,26 @@ pub fn cast(shape: &Shape) -> Cast<ListRole> {
         let asks = (1..).zip(wishes).map(|(token, wish)| Message::Ask { token, request: request(*wish) });
         cast = cast.asks(Pid::outside(*node, at), Pid::client(*node, 0), asks.collect::<Vec<_>>());
     }
+    for (node, times) in &shape.full {
+        let tells = (0..*times).flat_map(|_| [Message::NoRoom, Message::RoomAgain]);
+        cast = cast.tells(Pid::outside(*node, HOST), Pid::chain(*node, 0), tells);
+    }
     let deaf: Vec<_> = members.into_iter().filter(|node| shape.people.iter().all(|(at, _)| *at != node.0)).collect();
-    claims(cast.answers(answers), shape.node_count).always("answers are kept for the own client only", move |view| {
+    let cast = claims(cast.answers(answers), shape.node_count);
+    let cast = bounds_claims(cast, shape.node_count, shape.uncommitted_len_max);
+    cast.always("answers are kept for the own client only", move |view| {
         let at = |node: &NodeId| view.process(Pid::chain(node.0, 0)).and_then(Role::node);
         deaf.iter().filter_map(at).all(|member| member.sessions().answers_len() == 0)
     })
 }
 
 fn member(shape: &Shape, node: NodeId, members: &[NodeId]) -> Node<Lists> {
-    let options =
-        NodeOptions { batching: shape.batching, retry_after: Duration::from_millis(50), ..Default::default() };
+    let options = NodeOptions {
+        batching: shape.batching,
+        retry_after: Duration::from_millis(50),
+        uncommitted_len_max: shape.uncommitted_len_max,
+        ..NodeOptions::default()
+    };
     (shape.alter)(Node::new(node, Configuration::new(1, members.to_vec()), options, Lists::default()))
 }
 
@@ -118,6 +156,18 @@ fn answers(ask: &Said, said: &Said) -> bool {
         }
         _ => false,
     }
+}
+
+fn bounds_claims(cast: Cast<ListRole>, node_count: u32, uncommitted_len_max: usize) -> Cast<ListRole> {
+    cast.always("a member without room takes nothing", move |view| {
+        let mut live = members(view, node_count).filter_map(|(live, _)| Some(live?.status()));
+        live.all(|status| status.full_at.is_none_or(|at| at == status.last))
+    })
+    .always("what the head took and is not committed is bounded", move |view| {
+        let Some(head) = members(view, 1).find_map(|(live, _)| Some(live?.status())) else { return true };
+        // What lies before the floor may have been committed in an earlier life.
+        head.last.saturating_sub(head.committed.max(head.floor)) <= uncommitted_len_max as u64
+    })
 }
 
 fn claims(cast: Cast<ListRole>, node_count: u32) -> Cast<ListRole> {

@@ -5,7 +5,7 @@
 //! | deliver | a message is on its way | a step of the receiver; if that is down the message is gone |
 //! | deliver a copy | as above, within the budget | as above, and the message stays on its way |
 //! | lose | as above, within the budget | the message is gone |
-//! | ask | the asker's last question is answered or lost | a step of the process that is asked |
+//! | ask | the asker's last question is answered or lost, or has no answer | a step of the process that is asked |
 //! | sync | records are not durable | all of them are (group commit); the messages behind them leave |
 //! | ring | an alarm is set, and the rule for alarms allows it | a step of the process |
 //! | crash | within the budget | the disk keeps a prefix of what was not durable, one move for each prefix |
@@ -218,9 +218,9 @@ impl<'a, P: Explorable> Stepper<'a, P> {
             Move::Ask { asker, operation, index } => {
                 let mut asked = Script::clone(&state.script);
                 asked.progress[operation].before = asked.answered();
-                asked.progress[operation].status = Status::Open;
-                script = Some(asked);
                 let who = &self.cast.askers[asker];
+                asked.progress[operation].status = if who.waits { Status::Open } else { Status::Unknown };
+                script = Some(asked);
                 // What a person asks has a print of its own: his number and the place in his script.
                 let print = fingerprint(&(u64::MAX, asker, index));
                 let stimulus = Stimulus::Message { from: who.pid, message: &who.asks[index], print };

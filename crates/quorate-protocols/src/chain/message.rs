@@ -115,6 +115,10 @@ pub enum Message<M: Machine> {
     },
     /// Outside to node: begin to make what came of the log durable in the machine's own storage.
     Checkpoint,
+    /// Outside to node: the disk or the log has no room. Until there is room again, nothing new is taken.
+    NoRoom,
+    /// Outside to node: there is room again.
+    RoomAgain,
     /// One outsider to another: bytes that the protocol carries and does not read. May be lost.
     Relay(Bytes),
     /// Client to its own node, and on to the head: order this.

@@ -1,11 +1,13 @@
 //! A member of the chain. The table at the top of [`super`] says what it does; this file is its state, the match over
-//! events, and what is common to all members. [`super::node::join`], `order`, `pass` and `answer` are the four things a
-//! member does: find its place after a start, order (the head), pass entries down and commits up, answer reads.
+//! events, and what is common to all members. [`super::node::join`], `order`, `pass`, `answer` and `room` are the five
+//! things a member does: find its place after a start, order (the head), pass entries down and commits up, answer reads,
+//! and take no more than there is room for.
 
 mod answer;
 mod join;
 mod order;
 mod pass;
+mod room;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -29,11 +31,21 @@ pub struct NodeOptions {
     pub batch_weight_max: usize,
     /// How long to wait before saying again what was not answered: at least this, at most twice this.
     pub retry_after: Duration,
+    /// How many commands the head may have taken that are not committed.
+    pub uncommitted_len_max: usize,
+    /// Their weight, about bytes. A single command may weigh more.
+    pub uncommitted_weight_max: usize,
 }
 
 impl Default for NodeOptions {
     fn default() -> Self {
-        Self { batching: true, batch_weight_max: 1 << 20, retry_after: Duration::from_millis(50) }
+        Self {
+            batching: true,
+            batch_weight_max: 1 << 20,
+            retry_after: Duration::from_millis(50),
+            uncommitted_len_max: 64 << 10,
+            uncommitted_weight_max: 32 << 20,
+        }
     }
 }
 
@@ -78,6 +90,12 @@ pub enum Mutant {
     AnswersBeforeFloor,
     /// Commits what the tail has without asking whether the members before have it.
     CommitsAtTailAlone,
+    /// Takes entries though there is no room for them.
+    TakesWithoutRoom,
+    /// Does not hear that there is room again.
+    StaysFull,
+    /// Orders however much is not committed.
+    OrdersWithoutBound,
 }
 
 /// A member of the chain.
@@ -111,6 +129,10 @@ pub struct Node<M: Machine> {
     proposed: BTreeMap<OperationId, Entry<M::Command>>,
     /// The first index of each record of entries that was appended in this life and has entries beyond `committed`.
     batches: VecDeque<u64>,
+    /// The weight of the commands that the head took and that are not committed.
+    uncommitted_weight: usize,
+    /// There is no room; where the log ended when that was said.
+    full_at: Option<u64>,
     /// The operations of the log beyond `applied`.
     unapplied: BTreeSet<OperationId>,
     reads: Reads<M::Query>,
@@ -156,6 +178,10 @@ pub struct NodeStatus {
     pub last: u64,
     /// The last index that it knows to be committed; all of that is applied.
     pub committed: u64,
+    /// There is no room on this node since its log ended here.
+    pub full_at: Option<u64>,
+    /// Whether the head takes no commands, since so many are not committed.
+    pub crowded: bool,
 }
 
 impl<M: Machine> Node<M> {
@@ -194,6 +220,8 @@ impl<M: Machine> Node<M> {
             down: Down::default(),
             proposed: BTreeMap::new(),
             batches: VecDeque::new(),
+            uncommitted_weight: 0,
+            full_at: None,
             unapplied: BTreeSet::new(),
             reads: Reads::new(),
             questions: Vec::new(),
@@ -231,6 +259,8 @@ impl<M: Machine> Node<M> {
             floor: self.floor,
             last: self.log.last(),
             committed: self.committed,
+            full_at: self.full_at,
+            crowded: self.is_crowded(1),
         }
     }
 
@@ -366,6 +396,8 @@ impl<M: Machine> Node<M> {
             Message::Question { stamp, nonce } if self.current(stamp) => self.questioned(from, stamp, nonce, cx),
             Message::CommittedAt { stamp, nonce, index } if self.answers_us(stamp) => self.told(nonce, index, cx),
             Message::Checkpoint => self.checkpoint(),
+            Message::NoRoom => self.lost_room(),
+            Message::RoomAgain => self.has_room_again(cx),
             Message::Observe(query) => {
                 if let Some((_, wanted)) = &mut self.observer {
                     *wanted = query;

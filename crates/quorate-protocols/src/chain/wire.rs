@@ -103,7 +103,9 @@ where
             | Self::Peek { .. }
             | Self::Observe(_)
             | Self::Observed { .. }
-            | Self::Checkpoint => panic!("{self:?} is said on one node only"),
+            | Self::Checkpoint
+            | Self::NoRoom
+            | Self::RoomAgain => panic!("{self:?} is said on one node only"),
         }
     }
 

@@ -39,7 +39,12 @@ impl<P: Simulated> World<'_, P> {
         self.message_count += 1;
         self.note(from, 9, index as u64, || What::Send { id, to, label: format!("{ask:?}") });
         self.note(to, 9, index as u64, || What::Receive { id, from, label: format!("{ask:?}") });
+        let open = self.done.len() - 1;
         self.step(seat, Event::Message { from, message: ask.clone() });
+        if !who.waits {
+            self.done[open].unknown = true;
+            self.close(asker);
+        }
     }
 
     pub(super) fn answered(&mut self, seat: usize, to: Pid, answer: P::Message) {

@@ -11,6 +11,7 @@ impl<M: Machine> Node<M> {
         let boot = self.boot + 1;
         cx.append(self, Record::Boot(boot)); // no message of this life leaves before its number is on disk
         self.floor = self.log.last();
+        self.weigh_uncommitted();
         self.joined = self.is_tail() || self.breaks(Mutant::OrdersBeforeJoined);
         self.nudge(cx);
         self.greet(cx);
@@ -110,8 +111,12 @@ impl<M: Machine> Node<M> {
             if known >= entries.len() {
                 return self.greet(cx); // an answer to an earlier greeting; ask from where we are
             }
+            if !self.has_room() {
+                return; // asked again by the alarm, since we have not joined
+            }
             cx.append(self, Record::Entries { first: next, entries: entries[known..].into() });
             self.batches.push_back(next);
+            self.weigh_uncommitted();
             if last > self.log.last() {
                 return self.greet(cx); // there is more
             }

@@ -20,6 +20,9 @@ impl<M: Machine> Node<M> {
             Known::Applied(None) | Known::Over if !self.breaks(Mutant::ForgetsSessions) => return, // its own node answers
             _ => {}
         }
+        if !self.has_room() {
+            return; // it will be proposed again
+        }
         if !self.is_head() {
             let head = self.member(self.configuration.head(), cx);
             let configuration = self.configuration.prefix_len();
@@ -32,6 +35,11 @@ impl<M: Machine> Node<M> {
         if twice {
             return; // it has its place already
         }
+        let weight = M::weight(&entry.command);
+        if self.proposed.contains_key(&entry.operation) || self.is_crowded(weight) {
+            return; // it waits already, or will be proposed again
+        }
+        self.uncommitted_weight += weight;
         if self.proposed.is_empty() && self.options.batching {
             cx.set(Timer::Order, Duration::ZERO..Duration::ZERO);
         }

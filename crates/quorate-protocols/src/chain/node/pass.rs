@@ -56,6 +56,9 @@ impl<M: Machine> Node<M> {
     pub(super) fn forwarded(&mut self, first: u64, entries: &Batch<M::Command>, cx: &mut Context<'_, Self>) {
         let next = self.log.last() + 1;
         let known = usize::try_from(next.saturating_sub(first)).unwrap_or(usize::MAX);
+        if known < entries.len() && !self.has_room() {
+            return; // it will be sent again; asking for it now would only bring it again
+        }
         if first > next {
             self.up.greeted = Some(self.log.last());
             return self.welcome(cx); // a gap: say where our log ends
@@ -116,6 +119,10 @@ impl<M: Machine> Node<M> {
         let index = index.min(self.log.last());
         if index <= self.committed {
             return;
+        }
+        if self.is_head() {
+            let entries = self.log.after(self.committed).take((index - self.committed) as usize);
+            self.uncommitted_weight -= entries.map(|entry| M::weight(&entry.command)).sum::<usize>();
         }
         self.committed = index;
         while self.batches.front().is_some_and(|first| *first <= index) {
