@@ -92,6 +92,16 @@ fn can_be_answered(shape: &Shape, faults: Faults, expected: Expect) {
     expected.assert_eq(&run.verdict.to_string());
 }
 
+/// A crash together with a loss: what is lost may be what the crash made necessary.
+#[test]
+fn whatever_was_lost_beside_a_crash_everything_can_still_be_answered() {
+    can_be_answered(
+        &write_then_read(),
+        faults().crashes(1).losses(1),
+        expect!["holds: 769553 states, 4149432 transitions, depth 46"],
+    );
+}
+
 /// Two people append, the head takes one command at a time, and a disk is full for a while. Then one person, and alarms
 /// that ring at any time, so that all is sent again also while there is no room.
 #[test]
