@@ -5,7 +5,8 @@ use std::cell::Cell;
 use quorate_check::casts::chain::{Shape, cast};
 use quorate_check::casts::{Append, Lists, Read};
 use quorate_check::scenario::check_file;
-use quorate_protocols::chain::{Message, Request};
+use quorate_model::{Choose, Context, Event, Instant, NodeId, Outbox, Pid, Process};
+use quorate_protocols::chain::{Configuration, Message, Node, NodeOptions, Request, Stamp, Trouble};
 
 /// Plays a script over a chain of `node_count` members with one person at each. Words: `append KEY ITEM`, `read KEY`;
 /// `no room`, `room again`, which a member is told.
@@ -70,6 +71,42 @@ fn an_entry_that_an_earlier_life_sent_is_dropped() {
 #[test]
 fn a_member_with_an_empty_disk_refuses_to_serve() {
     play("lost_disk", 2);
+}
+
+#[test]
+fn a_tail_with_an_empty_disk_answers_nothing() {
+    play("lost_tail", 2);
+}
+
+struct First;
+
+impl Choose for First {
+    fn choose(&mut self, _: usize) -> usize {
+        0
+    }
+}
+
+/// What the script of the lost tail cannot show: how the member stands, and that it says nothing more to anyone.
+#[test]
+fn a_tail_with_an_empty_disk_says_what_it_lacks() {
+    let members = vec![NodeId(1), NodeId(2)];
+    let mut tail = Node::new(NodeId(2), Configuration::new(1, members), NodeOptions::default(), Lists::default());
+    let (mut outbox, mut chance) = (Outbox::new(), First);
+    let mut hear = |tail: &mut Node<Lists>, event| {
+        tail.on(event, &mut Context::new(Pid::chain(2, 0), Instant::default(), &mut outbox, &mut chance));
+        let count = std::iter::from_fn(|| outbox.take_record().map(drop)).count();
+        outbox.synced(count);
+        std::iter::from_fn(|| outbox.release()).count()
+    };
+    let said = |message| Event::Message { from: Pid::chain(1, 0), message };
+    assert_eq!(hear(&mut tail, Event::Start), 1, "a nudge");
+    let stamp = |peer_boot| Stamp { configuration: 1, boot: 1, peer_boot };
+    let hello = Message::Hello { last: 1, committed: 1, stamp: stamp(0) };
+    assert_eq!(hear(&mut tail, said(hello)), 0, "no welcome");
+    assert_eq!(tail.status().trouble, Some(Trouble::LostOwn { last: 0, committed: 1 }));
+    assert_eq!(hear(&mut tail, said(Message::Question { nonce: 1, stamp: stamp(1) })), 0, "no word of commits");
+    assert_eq!(hear(&mut tail, said(Message::Durable { index: 1, stamp: stamp(1) })), 0, "no commit");
+    assert_eq!(tail.status().committed, 0);
 }
 
 #[test]
