@@ -35,7 +35,8 @@ pub enum Refusal {
     /// Its queue or its log is full. Nothing happened; try again later.
     #[error("etcdserver: too many requests")]
     Busy,
-    /// The log is full until the next checkpoint frees it. Nothing happened; try again later.
+    /// The log of this node, or of one that the chain waits for, is full until a checkpoint frees it or its disk has room
+    /// again. Nothing happened; try again later.
     #[error("etcdserver: too many requests")]
     LogFull,
     /// A key is longer than the store can hold. Nothing happened, and never will.

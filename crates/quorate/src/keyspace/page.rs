@@ -39,6 +39,11 @@ impl Page {
             ("quorate_chain_joined", "Whether this member knows its place in the chain.", status.joined.into()),
             ("quorate_chain_linked", "Whether its neighbours have greeted it.", status.linked.into()),
             ("quorate_chain_trouble", "Whether something keeps it from serving.", status.trouble.is_some().into()),
+            (
+                "quorate_chain_crowded",
+                "Whether this node, as the head, takes no new work until more is committed.",
+                status.crowded.into(),
+            ),
             ("quorate_chain_last_index", "The last index of its log.", status.last),
             ("quorate_chain_committed_index", "The last index that it knows to be committed.", status.committed),
             (

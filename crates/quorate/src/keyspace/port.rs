@@ -6,6 +6,8 @@
 //! | `Propose`, `Read`   | a request to the node's client process                                       |
 //! | `KeepAlive`         | a renewal at the head: here, or by a note to the head's port ([`Note`])       |
 //! | `Tick`              | revokes for leases that ran out, at the head; notes that got no answer, again |
+//!
+//! It also tells the node's member when the log has no room, and when it has again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,6 +30,9 @@ use super::{Ask, Kv, LeaseTime, Refusal, Status, View};
 const NOTE_PATIENCE: Duration = Duration::from_millis(500);
 /// How often the page of metrics is written.
 const PAGE_EVERY: Duration = Duration::from_secs(1);
+/// How long the head may be crowded without anything being committed before new work is refused: some member keeps the
+/// chain from going on, and what is taken now would only wait to be called unknown.
+const STUCK_AFTER: Duration = Duration::from_secs(1);
 
 type KvRole = Role<Kv>;
 type KvMessage = Message<Kv>;
@@ -97,6 +102,10 @@ pub struct ChainPort {
     /// Whether an order to raise the alarm is under way.
     alarming: bool,
     trouble: Option<Trouble>,
+    /// Whether the member was told that there is no room.
+    full: bool,
+    /// The head is crowded: what was committed when that was first seen, and when.
+    crowded: Option<(u64, Instant)>,
 }
 
 impl ChainPort {
@@ -127,6 +136,8 @@ impl ChainPort {
             compacted_index: 0,
             alarming: false,
             trouble: None,
+            full: false,
+            crowded: None,
         }
     }
 
@@ -300,6 +311,39 @@ impl ChainPort {
         }
     }
 
+    /// Tells the member whether the log has room.
+    fn mind_room(&mut self, cx: &mut PortContext<'_, KvRole>) {
+        let full = cx.wal().is_full();
+        if full == self.full {
+            return;
+        }
+        let told = if full { Message::NoRoom } else { Message::RoomAgain };
+        if cx.push(self.outside(), Pid::chain(self.options.me.0, 0), told).is_err() {
+            return; // too much waits: the next batch tells it
+        }
+        self.full = full;
+        if full {
+            tracing::warn!("the log has no room: this node takes no new work until it has");
+        } else {
+            tracing::info!("the log has room again");
+        }
+    }
+
+    /// Sees since when the head has been crowded without anything being committed.
+    fn mind_crowd(&mut self, status: NodeStatus, now: Instant) {
+        let moved = |(committed, _): (u64, Instant)| committed != status.committed;
+        if !status.crowded {
+            self.crowded = None;
+        } else if self.crowded.is_none_or(moved) {
+            self.crowded = Some((status.committed, now));
+        }
+    }
+
+    /// Whether a command that is taken now would only wait: there is no room here, or some other member has none.
+    fn is_stuck(&self, cx: &PortContext<'_, KvRole>) -> bool {
+        self.full || self.crowded.is_some_and(|(_, since)| cx.now - since >= STUCK_AFTER)
+    }
+
     fn status(&self, status: NodeStatus, configuration: u64) -> Status {
         Status {
             head: self.options.head.0.into(),
@@ -347,8 +391,9 @@ impl Port<KvRole> for ChainPort {
                 let _ = sender.send(Err(Refusal::Empty)); // as above
             }
             Ask::Propose(command, sender) => {
-                // What shrinks the store or is small and rare goes on when the log is full, so that it can free itself.
-                if cx.is_overloaded() && !matches!(command, Command::Compact(_) | Command::AlarmLower(_)) {
+                // What shrinks the store or is small and rare goes on under load. A log that is full frees itself.
+                let goes_on = matches!(command, Command::Compact(_) | Command::AlarmLower(_));
+                if self.is_stuck(cx) || (cx.is_overloaded() && !goes_on) {
                     let _ = sender.send(Err(Refusal::LogFull)); // whoever asked may have gone
                     return;
                 }
@@ -414,7 +459,10 @@ impl Port<KvRole> for ChainPort {
         if self.is_head() {
             self.lessor.mind(node, cx.now);
         }
-        self.say_trouble(node.status());
+        let status = node.status();
+        self.say_trouble(status);
+        self.mind_crowd(status, cx.now);
+        self.mind_room(cx);
         self.end_leases(cx);
         self.mind_quota(cx);
         self.mind_log(cx);
