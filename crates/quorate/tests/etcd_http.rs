@@ -82,6 +82,16 @@ async fn what_older_and_looser_clients_send_is_understood() {
 }
 
 #[tokio::test]
+async fn paths_of_older_versions_are_the_same_calls() {
+    let server = start().await;
+    for (version, revision) in [("v3alpha", "2"), ("v3beta", "3"), ("v3", "4")] {
+        let put = post(&server, &format!("/{version}/kv/put"), json!({"key": "YQ==", "value": "MQ=="})).await;
+        assert_eq!(put.json()["header"]["revision"], revision);
+    }
+    assert_eq!(post(&server, "/v4/kv/put", json!({"key": "YQ=="})).await.status, 405, "no page takes a POST");
+}
+
+#[tokio::test]
 async fn an_error_carries_every_field_that_a_client_may_look_for() {
     let server = start().await;
     let missing = post(&server, "/v3/kv/range", json!({})).await;

@@ -31,32 +31,28 @@ use crate::etcd::{
     Auth, ClusterService, Election, EtcdError, Gateway, KeepAlives, Kv, Lease, Lock, Maintenance, Watch,
 };
 
-/// Answers a call.
-pub(super) async fn call(
-    services: &Services,
-    gateway: &Gateway,
-    rpc: Rpc,
-    request: Request<Incoming>,
-) -> Response<Body> {
+/// Answers a request over plain HTTP.
+pub(super) async fn respond(services: &Services, rpc: Rpc, request: Request<Incoming>) -> Response<Body> {
     match *request.method() {
-        Method::POST => {}
-        Method::OPTIONS => return pages::response(StatusCode::OK, JSON, ""),
-        _ => {
-            return pages::response(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "text/plain; charset=utf-8",
-                "Method Not Allowed\n",
-            );
+        Method::POST => {
+            let (head, body) = request.into_parts();
+            call(services, rpc, head.headers, Body::new(body)).await
         }
+        Method::OPTIONS => pages::response(StatusCode::OK, JSON, ""),
+        _ => pages::response(StatusCode::METHOD_NOT_ALLOWED, "text/plain; charset=utf-8", "Method Not Allowed\n"),
     }
+}
+
+/// Answers a call that `body` asks for. Each frame of a stream's answer is a whole line.
+pub(super) async fn call(services: &Services, rpc: Rpc, headers: HeaderMap, body: Body) -> Response<Body> {
+    let gateway = services.gateway();
     gateway.metrics.started(rpc);
     let Some(turn) = services.turn(rpc) else {
         gateway.metrics.handled(rpc, Code::ResourceExhausted);
         return failure(&EtcdError::TooManyRequests.status());
     };
     let mut ending = Ending::of(turn, rpc);
-    let (head, body) = request.into_parts();
-    let call = Call { headers: head.headers, body, bytes_max: 2 * gateway.limits.message_bytes_max() };
+    let call = Call { headers, body, bytes_max: bytes_max(gateway) };
     match answer(gateway.clone(), rpc, call, &mut ending).await {
         Ok(response) => response,
         Err(status) => {
@@ -64,6 +60,11 @@ pub(super) async fn call(
             failure(&status)
         }
     }
+}
+
+/// The longest request: its bytes are base64.
+pub(super) fn bytes_max(gateway: &Gateway) -> usize {
+    2 * gateway.limits.message_bytes_max()
 }
 
 async fn answer(gateway: Gateway, rpc: Rpc, call: Call, ending: &mut Ending) -> Result<Response<Body>, Status> {
@@ -139,7 +140,7 @@ fn unsayable(error: serde_json::Error) -> Status {
 /// A request on the gateway.
 struct Call {
     headers: HeaderMap,
-    body: Incoming,
+    body: Body,
     bytes_max: usize,
 }
 
@@ -178,7 +179,7 @@ impl Call {
 
 /// Messages from a body of JSON values, one after the other.
 struct Messages<M> {
-    body: Incoming,
+    body: Body,
     read: BytesMut,
     bytes_max: usize,
     ended: bool,

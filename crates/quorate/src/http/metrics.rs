@@ -297,10 +297,10 @@ impl Text {
 
 fn labels(rpc: Rpc) -> String {
     let (service, method) = rpc.names();
-    let kind = match (rpc.kind(), rpc) {
-        (_, Rpc::Watch | Rpc::LeaseKeepAlive) => "bidi_stream",
-        (Kind::Stream, _) => "server_stream",
-        (Kind::Unary | Kind::Wait, _) => "unary",
+    let kind = match rpc.kind() {
+        Kind::Stream if rpc.takes_many() => "bidi_stream",
+        Kind::Stream => "server_stream",
+        Kind::Unary | Kind::Wait => "unary",
     };
     format!("grpc_method=\"{method}\",grpc_service=\"{service}\",grpc_type=\"{kind}\"")
 }

@@ -5,6 +5,7 @@
 //! | `serve`   | connections: accepted, bounded, ended                                        |
 //! | `service` | requests: to gRPC, to the JSON gateway, to a page                            |
 //! | `json`    | the JSON gateway                                                             |
+//! | `websocket` | the JSON gateway, a call as a conversation                                 |
 //! | `pages`   | `/version`, `/health`, `/livez`, `/readyz`, `/metrics`, `/debug/vars`         |
 //! | `metrics` | what is counted                                                              |
 
@@ -13,6 +14,7 @@ pub mod metrics;
 mod pages;
 mod serve;
 mod service;
+mod websocket;
 
 pub use metrics::Metrics;
 pub use serve::serve;

@@ -19,7 +19,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::metrics::Metrics;
-use super::service::Services;
+use super::service::{Connected, Services};
+use super::websocket::Websocket;
 use crate::etcd::Gateway;
 
 /// How much a client may send on one stream before it has to wait.
@@ -31,7 +32,7 @@ const STREAMS_MAX: u32 = 20_000;
 /// How much waits on a stream for the client to read before whoever makes it waits.
 const SEND_BUFFER_BYTES: usize = 64 << 10;
 /// How long a connection may be silent before it is asked whether it lives, and how long it has to answer.
-const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
+pub(super) const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 /// How long a client may take for the head of an HTTP/1.1 request.
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 /// How long calls may go on after the end was asked for.
@@ -132,7 +133,9 @@ async fn connection(
     let metrics = services.metrics();
     metrics.connections.add(1);
     let socket = TokioIo::new(Metered { socket, metrics: metrics.clone() });
-    let connection = server.serve_connection(socket, services);
+    let websocket = Websocket::new(closed.clone());
+    let service = Connected { services, websocket: websocket.clone() };
+    let connection = server.serve_connection_with_upgrades(socket, service);
     let mut connection = pin!(connection);
     let closing = async { closed.wait_for(|closed| *closed).await.is_ok() };
     let ended = tokio::select! {
@@ -142,10 +145,11 @@ async fn connection(
             connection.await
         }
     };
-    metrics.connections.add(-1);
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
+    match ended {
+        Ok(()) => websocket.talk().await,
+        Err(error) => tracing::debug!(%error, "a connection ended early"),
     }
+    metrics.connections.add(-1);
 }
 
 /// A socket whose bytes are counted.

@@ -18,6 +18,7 @@ use tonic::codegen::{BoxFuture, Service as _};
 use tonic::{Code, Status};
 
 use super::metrics::Metrics;
+use super::websocket::{self, Websocket};
 use super::{json, pages};
 use crate::etcd::generated::etcdserverpb::{
     auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer, lease_server::LeaseServer,
@@ -70,6 +71,10 @@ impl Services {
 
     pub fn metrics(&self) -> Arc<Metrics> {
         self.0.gateway.metrics.clone()
+    }
+
+    pub fn gateway(&self) -> &Gateway {
+        &self.0.gateway
     }
 
     fn call_grpc(&self, rpc: Rpc, request: Request<Incoming>) -> BoxFuture<Response<Body>, Infallible> {
@@ -160,7 +165,13 @@ impl Drop for Ending {
     }
 }
 
-impl hyper::service::Service<Request<Incoming>> for Services {
+/// The services, as one connection has them.
+pub(super) struct Connected {
+    pub services: Services,
+    pub websocket: Websocket,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Connected {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Answering;
@@ -168,17 +179,18 @@ impl hyper::service::Service<Request<Incoming>> for Services {
     fn call(&self, request: Request<Incoming>) -> Answering {
         let content_type = request.headers().get(header::CONTENT_TYPE).map(|value| value.as_bytes());
         if content_type.is_some_and(|kind| kind.starts_with(b"application/grpc")) {
-            return self.grpc(request);
+            return self.services.grpc(request);
         }
-        let services = self.clone();
-        Answering::Page(Box::pin(async move { services.page(request).await }))
+        let (services, websocket) = (self.services.clone(), self.websocket.clone());
+        Answering::Page(Box::pin(async move { services.page(request, &websocket).await }))
     }
 }
 
 impl Services {
-    async fn page(self, request: Request<Incoming>) -> Response<Body> {
+    async fn page(self, request: Request<Incoming>, websocket: &Websocket) -> Response<Body> {
         let mut response = match Rpc::at_json_path(request.uri().path()) {
-            Some(rpc) => json::call(&self, &self.0.gateway, rpc, request).await,
+            Some(rpc) if websocket::is_wanted(&request) => websocket.open(&self, rpc, request),
+            Some(rpc) => json::respond(&self, rpc, request).await,
             None => pages::page(&self.0.gateway, &request).await,
         };
         // As etcd does, any page in a browser may use the gateway.

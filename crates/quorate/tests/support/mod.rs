@@ -14,7 +14,8 @@ use quorate::etcd::generated::etcdserverpb::{
 use quorate::etcd::{Cluster, Gateway, Limits, Member};
 use quorate::http::Metrics;
 use quorate::keyspace::Keyspace;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
@@ -79,6 +80,16 @@ impl Server {
         let request = pb::DeleteRangeRequest { key: key.to_owned().into(), ..Default::default() };
         let answer = soon(self.kv().delete_range(request)).await.expect("a delete").into_inner();
         answer.header.expect("a header").revision
+    }
+
+    /// A page with its head.
+    pub async fn page(&self, path: &str) -> String {
+        let mut socket = soon(TcpStream::connect(self.address)).await.expect("it listens");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+        soon(socket.write_all(request.as_bytes())).await.expect("sent");
+        let mut page = String::new();
+        soon(socket.read_to_string(&mut page)).await.expect("a page");
+        page
     }
 
     pub async fn watch(&self) -> Watching {
