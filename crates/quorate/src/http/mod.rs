@@ -3,12 +3,14 @@
 //! | file      | what                                                                       |
 //! |-----------|----------------------------------------------------------------------------|
 //! | `serve`   | connections: accepted, bounded, ended                                        |
+//! | `authority` | hosts that are none, mended                                              |
 //! | `service` | requests: to gRPC, to the JSON gateway, to a page                            |
 //! | `json`    | the JSON gateway                                                             |
 //! | `websocket` | the JSON gateway, a call as a conversation                                 |
 //! | `pages`   | `/version`, `/health`, `/livez`, `/readyz`, `/metrics`, `/debug/vars`         |
 //! | `metrics` | what is counted                                                              |
 
+mod authority;
 mod json;
 pub mod metrics;
 mod pages;

@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::authority::Mended;
 use super::metrics::Metrics;
 use super::service::{Connected, Services};
 use super::websocket::Websocket;
@@ -132,7 +133,7 @@ async fn connection(
     let _ = socket.set_nodelay(true);
     let metrics = services.metrics();
     metrics.connections.add(1);
-    let socket = TokioIo::new(Metered { socket, metrics: metrics.clone() });
+    let socket = TokioIo::new(Mended::new(Metered { socket, metrics: metrics.clone() }));
     let websocket = Websocket::new(closed.clone());
     let service = Connected { services, websocket: websocket.clone() };
     let connection = server.serve_connection_with_upgrades(socket, service);

@@ -10,11 +10,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use quorate::etcd::generated::etcdserverpb::{self as pb, kv_client::KvClient};
+use quorate::etcd::generated::etcdserverpb::{
+    self as pb, kv_client::KvClient, lease_client::LeaseClient, watch_client::WatchClient,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Status, Streaming};
 
 /// Longer than anything here takes, however busy the machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -232,9 +234,30 @@ impl Node {
 
     /// A client of this node.
     pub async fn kv(&self) -> KvClient<Channel> {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.client())).expect("an address");
-        let channel = endpoint.timeout(PATIENCE).connect_lazy();
+        let channel = self.endpoint().timeout(PATIENCE).connect_lazy();
         KvClient::new(channel).max_decoding_message_size(usize::MAX)
+    }
+
+    /// A client of this node's leases.
+    pub fn lease(&self) -> LeaseClient<Channel> {
+        LeaseClient::new(self.endpoint().timeout(PATIENCE).connect_lazy())
+    }
+
+    /// What happens to all keys from now on.
+    pub async fn watch(&self) -> Streaming<pb::WatchResponse> {
+        let zero = bytes::Bytes::from_static(b"\0");
+        let create = pb::WatchCreateRequest { key: zero.clone(), range_end: zero, ..Default::default() };
+        let union = pb::watch_request::RequestUnion::CreateRequest(create);
+        let wishes = tokio_stream::once(pb::WatchRequest { request_union: Some(union) });
+        let mut client = WatchClient::new(self.endpoint().connect_lazy());
+        let mut answers = client.watch(wishes).await.expect("a stream").into_inner();
+        let made = answers.message().await.expect("no error").expect("no end");
+        assert!(made.created && !made.canceled, "{made:?}");
+        answers
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        Endpoint::from_shared(format!("http://{}", self.client())).expect("an address")
     }
 
     pub async fn put(&self, key: &str, value: impl Into<Vec<u8>>) -> Result<i64, Status> {
