@@ -18,6 +18,9 @@ use std::time::Duration;
 use quorate_model::NodeId;
 use serde::{Deserialize, Serialize};
 
+/// More threads than any machine has use for.
+const GATEWAY_THREADS_MAX: usize = 1_024;
+
 /// The configuration of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -239,6 +242,12 @@ impl Config {
         if self.data.as_os_str().is_empty() {
             return Err("`data` is empty: name the folder of the log and the store".into());
         }
+        if self.bounds.patience_ms == 0 {
+            return Err("`patience_ms` is 0: no request could be answered in time".into());
+        }
+        if self.bounds.gateway_threads > GATEWAY_THREADS_MAX {
+            return Err(format!("`gateway_threads` must be at most {GATEWAY_THREADS_MAX}"));
+        }
         let room = self.bounds.log_bytes - self.bounds.log_reserve_bytes();
         if self.bounds.checkpoint_bytes.saturating_mul(2) > room {
             return Err(
@@ -275,6 +284,8 @@ mod tests {
             (format!("{head}nodee = 1\n{MEMBER}"), "unknown field `nodee`"),
             (format!("{head}[[member]]\nid = 1\nclient = \"h\"\npeer = \"h:2\"\n"), "is not an address"),
             (head.to_owned(), "missing field `member`"),
+            (format!("{head}{MEMBER}[bounds]\npatience_ms = 0\n"), "`patience_ms` is 0"),
+            (format!("{head}{MEMBER}[bounds]\ngateway_threads = 1025\n"), "at most 1024"),
         ];
         for (text, why) in wrong {
             let error = parse(&text).expect_err("it is wrong");

@@ -1,5 +1,6 @@
 //! The `quorate` program: see `quorate --help`.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -119,7 +120,13 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    tracing_subscriber::fmt().with_target(false).with_writer(std::io::stderr).init();
+    let colors = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::fmt()
+        .with_target(false)
+        .with_ansi(colors)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false) // it would say so on standard error, and panic when nobody reads that
+        .init();
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed_output(&error) => ExitCode::SUCCESS, // whoever read along has read enough
@@ -164,16 +171,14 @@ fn is_closed_output(error: &anyhow::Error) -> bool {
 
 /// The error in one line; of a refused request only what the node said, with its code.
 fn explain(error: &anyhow::Error) -> String {
-    match error.downcast_ref::<tonic::Status>() {
-        Some(status) => format!("{} ({:?})", status.message(), status.code()),
-        None => {
-            let mut line = error.to_string();
-            for cause in error.chain().skip(1).map(ToString::to_string) {
-                if !line.ends_with(&cause) {
-                    line = line + ": " + &cause; // some errors say their cause themselves
-                }
-            }
-            line
+    if let Some(status) = error.downcast_ref::<tonic::Status>() {
+        return client::refusal(status);
+    }
+    let mut line = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !line.ends_with(&cause) {
+            line = line + ": " + &cause; // some errors say their cause themselves
         }
     }
+    line
 }

@@ -1,25 +1,33 @@
 //! The commands that talk to a cluster as any etcd client would.
 
 mod lease;
+mod status;
 mod txn;
 
+use std::error::Error;
 use std::io::Write as _;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
 use serde::Serialize;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
-use super::{Output, say};
+use super::Output;
 use crate::etcd::generated::etcdserverpb as pb;
 use pb::kv_client::KvClient;
-use pb::maintenance_client::MaintenanceClient;
 use pb::watch_client::WatchClient;
 
 pub use lease::{LeaseCommand, lease};
+pub use status::status;
 pub use txn::{TxnArgs, txn};
+
+/// How long a node may take to be connected to.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
+/// What to do when no node answers.
+const START: &str = "Start a cluster with `quorate dev`, or name one with --endpoints";
 
 /// Whom to ask, and how to print.
 #[derive(clap::Args, Clone, Debug)]
@@ -37,7 +45,7 @@ pub struct Target {
     #[arg(long, value_enum, default_value_t, global = true)]
     pub output: Output,
     /// How long to wait for an answer, in seconds.
-    #[arg(long, default_value_t = 10, global = true)]
+    #[arg(long, default_value_t = 10, global = true, value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout_s: u64,
 }
 
@@ -51,19 +59,22 @@ impl Target {
         for address in &self.endpoints {
             match self.connect_to(address).await {
                 Ok(channel) => return Ok(channel),
-                Err(error) => why.push(format!("{address}: {error:#}")),
+                Err(why_not) => why.push(format!("{address}: {why_not:#}")),
             }
         }
-        bail!("no node answers ({}). Start a cluster with `quorate dev`, or name one with --endpoints", why.join("; "))
+        bail!("no node answers ({}). {START}", why.join("; "))
     }
 
     async fn connect_to(&self, address: &str) -> anyhow::Result<Channel> {
-        let url = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
-        let endpoint = Endpoint::from_shared(url)
-            .context("not an address")?
-            .connect_timeout(Duration::from_secs(2))
-            .tcp_nodelay(true);
-        endpoint.connect().await.context("cannot connect")
+        let host = address.strip_prefix("http://").unwrap_or(address);
+        if host.starts_with("https://") {
+            bail!("there is no TLS yet: say http://");
+        }
+        let Ok(endpoint) = Endpoint::from_shared(format!("http://{host}")) else {
+            bail!("`{address}` is not an address like 127.0.0.1:2379");
+        };
+        let endpoint = endpoint.connect_timeout(CONNECT_PATIENCE).tcp_nodelay(true);
+        endpoint.connect().await.map_err(|error| anyhow!("{}", first_cause(&error)))
     }
 
     fn request<T>(&self, message: T) -> tonic::Request<T> {
@@ -71,6 +82,32 @@ impl Target {
         request.set_timeout(Duration::from_secs(self.timeout_s));
         request
     }
+}
+
+/// A request that was refused, or that got no answer, in a line: what the node said with its code, or what is known.
+#[must_use]
+pub fn refusal(status: &Status) -> String {
+    const UNKNOWN: &str = "whether a write took effect is not known";
+    match status.source() {
+        Some(cause) if cause.is::<tonic::TimeoutExpired>() => format!("no answer within --timeout-s; {UNKNOWN}"),
+        Some(cause) => {
+            format!("the connection broke ({}); {UNKNOWN}. Is this an address for clients?", first_cause(cause))
+        }
+        None => {
+            let text = status.message();
+            let text = text.strip_prefix("etcdserver: ").unwrap_or(text); // clients of etcd look for that, people do not
+            format!("{} ({:?})", text.strip_prefix("mvcc: ").unwrap_or(text), status.code())
+        }
+    }
+}
+
+/// What an error that was wrapped and wrapped began with.
+fn first_cause(error: &(dyn Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
 
 /// Which keys.
@@ -123,11 +160,11 @@ fn prefix_end(prefix: &[u8]) -> Bytes {
 pub struct GetArgs {
     #[command(flatten)]
     keys: KeyArgs,
-    /// As it was at this revision.
-    #[arg(long, default_value_t = 0)]
+    /// As it was at this revision; 0 is now.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(i64).range(0..), allow_negative_numbers = true)]
     rev: i64,
-    /// At most so many keys.
-    #[arg(long, default_value_t = 0)]
+    /// At most so many keys; 0 is all.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(i64).range(0..), allow_negative_numbers = true)]
     limit: i64,
     /// Print keys without values.
     #[arg(long)]
@@ -189,7 +226,8 @@ pub struct PutArgs {
 }
 
 fn parse_lease(text: &str) -> Result<i64, String> {
-    i64::from_str_radix(text, 16).map_err(|_| format!("`{text}` is not a lease: leases are hexadecimal numbers"))
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    i64::from_str_radix(digits, 16).map_err(|_| format!("`{text}` is not a lease: leases are hexadecimal numbers"))
 }
 
 /// Runs `quorate put`.
@@ -256,7 +294,7 @@ pub struct WatchArgs {
     #[command(flatten)]
     keys: KeyArgs,
     /// From this revision on; 0 is from now on.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(i64).range(0..), allow_negative_numbers = true)]
     rev: i64,
     /// Print what was there before each change.
     #[arg(long)]
@@ -314,8 +352,11 @@ fn event_lines(event: &crate::etcd::generated::mvccpb::Event) -> Vec<Bytes> {
 
 /// Forgets old versions.
 #[derive(clap::Args, Debug)]
+#[command(after_help = "Example:
+  quorate compact 4000      `quorate status` says which revision there is")]
 pub struct CompactArgs {
     /// Versions that were superseded at or before this revision are forgotten.
+    #[arg(value_parser = clap::value_parser!(i64).range(1..), allow_negative_numbers = true)]
     revision: i64,
 }
 
@@ -327,63 +368,6 @@ pub async fn compact(target: &Target, args: CompactArgs) -> anyhow::Result<()> {
     let request = pb::CompactionRequest { revision: args.revision, physical: false };
     let answer = KvClient::new(target.connect().await?).compact(target.request(request)).await?.into_inner();
     print(target, &answer, |_| vec![format!("compacted revision {}", args.revision).into()])
-}
-
-#[derive(Serialize)]
-struct StatusRow {
-    endpoint: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<pb::StatusResponse>,
-}
-
-/// Runs `quorate status`: every endpoint, side by side.
-///
-/// # Errors
-/// When none answers.
-pub async fn status(target: &Target) -> anyhow::Result<()> {
-    let mut rows = Vec::new();
-    for endpoint in &target.endpoints {
-        let asked = async {
-            let channel = target.connect_to(endpoint).await?;
-            let answer = MaintenanceClient::new(channel).status(target.request(pb::StatusRequest {})).await?;
-            anyhow::Ok(answer.into_inner())
-        };
-        let (status, error) = match asked.await {
-            Ok(status) => (Some(status), None),
-            Err(error) => (None, Some(format!("{error:#}"))),
-        };
-        rows.push(StatusRow { endpoint: endpoint.clone(), error, status });
-    }
-    if target.output == Output::Json {
-        emit(&[serde_json::to_string(&rows)?.into()])?;
-    } else {
-        say!("{:<24} {:>6} {:>6} {:>10} {:>10} {:>12}", "endpoint", "member", "head", "revision", "applied", "bytes");
-        for row in &rows {
-            match (&row.status, &row.error) {
-                (Some(status), _) => {
-                    let header = status.header.unwrap_or_default();
-                    say!(
-                        "{:<24} {:>6x} {:>6x} {:>10} {:>10} {:>12}",
-                        row.endpoint,
-                        header.member_id,
-                        status.leader,
-                        header.revision,
-                        status.raft_applied_index,
-                        status.db_size
-                    );
-                }
-                (None, error) => {
-                    say!("{:<24} {}", row.endpoint, error.as_deref().unwrap_or("does not answer"));
-                }
-            }
-        }
-    }
-    if rows.iter().all(|row| row.status.is_none()) {
-        bail!("no node answers. Start a cluster with `quorate dev`, or name one with --endpoints");
-    }
-    Ok(())
 }
 
 /// Prints one answer: as JSON, or as the lines that `text` makes of it.

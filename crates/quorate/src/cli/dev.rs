@@ -3,6 +3,7 @@
 //! Starts one `quorate serve` process a node, the very one that production runs, and watches over them: a node that dies
 //! is started again. When `dev` ends, so do they.
 
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -10,10 +11,12 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::DIE_WITH_PARENT;
+use super::{DIE_WITH_PARENT, place};
 use crate::config::{Bounds, Config, MemberConfig};
 
 /// Ports between the nodes' ports.
@@ -67,13 +70,9 @@ pub async fn run(args: DevArgs) -> anyhow::Result<()> {
     let mut nodes = Vec::new();
     for member in &members {
         let config = write_config(&args, &data, &members, member)?;
-        nodes.push(Node {
-            name: member.name(),
-            client: member.client.clone(),
-            child: start(&config)?,
-            config,
-            deaths: 0,
-        });
+        let name = member.name();
+        let (child, voice) = start(&config, &name)?;
+        nodes.push(Node { name, client: member.client.clone(), child, voice, config, deaths: 0 });
     }
     let outcome = tokio::select! {
         outcome = watch_over(&mut nodes, &data, temporary.is_some()) => outcome,
@@ -94,6 +93,8 @@ struct Node {
     client: String,
     config: PathBuf,
     child: Child,
+    /// Prints what the node says, until it ends.
+    voice: JoinHandle<()>,
     deaths: u32,
 }
 
@@ -107,10 +108,17 @@ impl Node {
             eprintln!("{} does not stop within {} s; killing it", self.name, STOP_WITHIN.as_secs());
             let _ = self.child.kill().await; // as above
         }
+        self.hear_out().await;
+    }
+
+    /// Waits until what a node that ended had said is printed.
+    async fn hear_out(&mut self) {
+        let _ = timeout(STOP_WITHIN, &mut self.voice).await; // a descendant that still holds its output is not waited for
     }
 
     /// Starts it again after it died, unless it died too often.
     async fn restart(&mut self, status: ExitStatus) -> anyhow::Result<()> {
+        self.hear_out().await;
         // Who is killed from outside is not at fault; only deaths of its own making are counted.
         if status.signal().is_none() {
             self.deaths += 1;
@@ -120,7 +128,7 @@ impl Node {
         }
         println!("{} died with {status}; starting it again", self.name);
         sleep(Duration::from_millis(50 << self.deaths.min(6))).await;
-        self.child = start(&self.config)?;
+        (self.child, self.voice) = start(&self.config, &self.name)?;
         Ok(())
     }
 }
@@ -162,13 +170,7 @@ fn announce(nodes: &[Node], data: &Path, ephemeral: bool, took: Duration) {
     let endpoints = endpoints.join(",");
     println!("\nQuorate is ready: {} node(s) in {:.1} s\n", nodes.len(), took.as_secs_f64());
     for (at, node) in nodes.iter().enumerate() {
-        let place = match (at, nodes.len()) {
-            (_, 1) => "alone",
-            (0, _) => "head",
-            (at, len) if at + 1 == len => "tail",
-            _ => "middle",
-        };
-        println!("  {}  http://{}  ({place})", node.name, node.client);
+        println!("  {}  http://{}  ({})", node.name, node.client, place(at, nodes.len()));
     }
     let last = nodes.last().expect("a cluster has at least one node");
     let kept = if ephemeral { "deleted at the end" } else { "kept" };
@@ -268,16 +270,29 @@ fn write_config(
     Ok(path)
 }
 
-fn start(config: &Path) -> anyhow::Result<Child> {
+fn start(config: &Path, name: &str) -> anyhow::Result<(Child, JoinHandle<()>)> {
     let program = std::env::current_exe().context("cannot find the program itself")?;
-    Command::new(&program)
+    let mut child = Command::new(&program)
         .arg("serve")
         .arg("--config")
         .arg(config)
         .env(DIE_WITH_PARENT, "1")
         .stdin(Stdio::null())
+        .stdout(Stdio::null()) // a node says what it says on the other
+        .stderr(Stdio::piped())
         .process_group(0) // Ctrl-C is for us; we stop them in good order
         .kill_on_drop(true)
         .spawn()
-        .with_context(|| format!("cannot start {}", program.display()))
+        .with_context(|| format!("cannot start {}", program.display()))?;
+    let said = child.stderr.take().expect("it is piped");
+    Ok((child, tokio::spawn(repeat(said, name.to_owned()))))
+}
+
+/// Prints each line that a node says, with its name before it.
+async fn repeat(said: ChildStderr, name: String) {
+    let mut lines = BufReader::new(said).split(b'\n');
+    while let Ok(Some(line)) = lines.next_segment().await {
+        // Nobody reads along any more; the node must not wait for that.
+        let _ = writeln!(std::io::stderr(), "{name}  {}", String::from_utf8_lossy(&line));
+    }
 }

@@ -15,8 +15,19 @@ pub enum Output {
     /// For people.
     #[default]
     Text,
-    /// For programs: one JSON value, or one a line for streams.
+    /// For programs: one JSON value, or one a line for streams. An answer is as etcd's JSON gateway has it: keys and values
+    /// are base64, and what is zero or empty is left out.
     Json,
+}
+
+/// What a member of a chain is called that has `at` before it.
+fn place(at: usize, member_count: usize) -> &'static str {
+    match at {
+        _ if member_count == 1 => "alone",
+        0 => "head",
+        at if at + 1 == member_count => "tail",
+        _ => "middle",
+    }
 }
 
 /// Writes to standard output, like `println!`, but an output that is closed is an error and not a panic: `quorate wal

@@ -149,7 +149,7 @@ pub enum SimulateCommand {
 #[derive(clap::Args, Debug)]
 pub struct SimulateArgs {
     /// How many seeds; each is one history over lists and one over the store.
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// The first seed.
     #[arg(long, default_value_t = 0)]

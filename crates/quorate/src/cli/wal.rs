@@ -55,6 +55,10 @@ fn open(folder: &Path) -> anyhow::Result<Folder> {
     if !folder.is_dir() {
         bail!("{} is not a folder: name the `log` folder in a node's data folder", folder.display());
     }
+    let log = folder.join("log");
+    if log.is_dir() {
+        bail!("{} is a node's data folder: its log is {}", folder.display(), log.display());
+    }
     Folder::open(folder).with_context(|| format!("cannot open {}", folder.display()))
 }
 

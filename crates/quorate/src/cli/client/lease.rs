@@ -19,7 +19,8 @@ use pb::lease_client::LeaseClient;
 pub enum LeaseCommand {
     /// Makes a lease of so many seconds.
     Grant {
-        /// How long it lasts without renewal, in seconds.
+        /// How long it lasts without renewal, in seconds; the node raises it to 2.
+        #[arg(value_parser = clap::value_parser!(i64).range(1..), allow_negative_numbers = true)]
         ttl_s: i64,
     },
     /// Ends a lease and deletes its keys.

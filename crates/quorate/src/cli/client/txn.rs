@@ -33,6 +33,9 @@ pub struct TxnArgs {
 /// # Errors
 /// When a condition or an operation cannot be read, no node answers, or the transaction is refused.
 pub async fn txn(target: &Target, args: TxnArgs) -> anyhow::Result<()> {
+    if args.success.is_empty() && args.failure.is_empty() && args.conditions.is_empty() {
+        bail!("there is nothing to do: see `quorate txn --help` for examples");
+    }
     let request = pb::TxnRequest {
         compare: args.conditions.iter().map(|text| condition(text)).collect::<anyhow::Result<_>>()?,
         success: args.success.iter().map(|text| operation(text)).collect::<anyhow::Result<_>>()?,
