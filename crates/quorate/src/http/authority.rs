@@ -5,9 +5,9 @@
 //! says `#initially=[…]` in every call, and any gRPC client of Go says the path of a Unix socket. Go's server never looks.
 //! The h2 crate resets such a stream, as RFC 9113 (8.3.1) may have it, and cannot be told not to (hyperium/h2#525).
 //!
-//! So the value is replaced in the header block by a host of the same length. Of the same length, since both sides remember
-//! headers in a table that HPACK (RFC 7541, 4.1) bounds by their lengths: both must forget at the same time. Only a value
-//! that is spelled out has to be looked at; what refers to the table finds the host there.
+//! So the value is replaced in the header block by a host that is no longer. No longer, since both sides remember headers in a
+//! table that HPACK (RFC 7541, 4.1) bounds by their lengths: ours must not forget what the client still refers to. Only a
+//! value that is spelled out has to be looked at; what refers to the table finds the host there.
 //!
 //! A connection whose first request has nothing to mend is not looked at again: a gRPC client says the same each time.
 //!
@@ -35,6 +35,8 @@ const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
 /// Where `:authority` is in HPACK's static table (RFC 7541, A).
 const AUTHORITY_INDEX: usize = 1;
+/// The shortest host, as a text that is not encoded.
+const HOST: &[u8] = b"\x01-";
 
 /// A client's bytes, mended.
 pub(super) struct Mended<S> {
@@ -216,20 +218,17 @@ fn mended(frame: &[u8], flags: u8) -> Option<Vec<u8>> {
     let padding = if flags & PADDED == 0 { 0 } else { usize::from(*frame.get(HEAD_BYTES)?) };
     let begin = HEAD_BYTES + usize::from(flags & PADDED != 0) + if flags & PRIORITY == 0 { 0 } else { 5 };
     let end = frame.len().checked_sub(padding)?;
-    let (at, host) = odd_authority(frame.get(begin..end)?)?;
+    let at = odd_authority(frame.get(begin..end)?)?;
     let mut mended = frame[..begin + at.start].to_vec();
-    mended.extend_from_slice(&host);
+    mended.extend_from_slice(HOST);
     mended.extend_from_slice(&frame[begin + at.end..]);
-    let length = mended.len() - HEAD_BYTES;
-    let [0, a, b, c] = u32::try_from(length).ok().filter(|_| length <= PAYLOAD_BYTES_MAX)?.to_be_bytes() else {
-        return None;
-    };
+    let [0, a, b, c] = u32::try_from(mended.len() - HEAD_BYTES).ok()?.to_be_bytes() else { return None };
     mended[..3].copy_from_slice(&[a, b, c]);
     Some(mended)
 }
 
-/// Where in a header block an `:authority` is spelled out that is no host, and what to say instead.
-fn odd_authority(block: &[u8]) -> Option<(Range<usize>, Vec<u8>)> {
+/// Where in a header block an `:authority` is spelled out that is no host.
+fn odd_authority(block: &[u8]) -> Option<Range<usize>> {
     let mut rest = block;
     loop {
         let index = match rest.first()? {
@@ -250,27 +249,20 @@ fn odd_authority(block: &[u8]) -> Option<(Range<usize>, Vec<u8>)> {
         let begin = block.len() - rest.len();
         let (encoded, is_huffman) = text(&mut rest)?;
         if index == AUTHORITY_INDEX {
-            let host = host_for(encoded, is_huffman)?;
-            return Some((begin..block.len() - rest.len(), host));
+            return is_odd(encoded, is_huffman).then_some(begin..block.len() - rest.len());
         }
     }
 }
 
-/// The text of a host as long as an authority that is none.
-fn host_for(encoded: &[u8], is_huffman: bool) -> Option<Vec<u8>> {
-    let mut value = Vec::new();
-    if is_huffman {
-        httlib_huffman::decode(encoded, &mut value, DecoderSpeed::FourBits).ok()?;
-    } else {
-        value.extend_from_slice(encoded);
-    }
-    if value.is_empty() || Authority::try_from(&value[..]).is_ok() {
-        return None;
-    }
-    let mut text = Vec::with_capacity(value.len() + 2);
-    push_len(&mut text, value.len())?;
-    text.extend(value.iter().map(|&byte| if byte.is_ascii_alphanumeric() || byte == b'.' { byte } else { b'-' }));
-    Some(text)
+/// Whether a text is no host. The empty one is none either, but there is nothing that is no longer.
+fn is_odd(encoded: &[u8], is_huffman: bool) -> bool {
+    let mut decoded = Vec::new();
+    let text = match is_huffman {
+        true if httlib_huffman::decode(encoded, &mut decoded, DecoderSpeed::FourBits).is_err() => return false,
+        true => &decoded,
+        false => encoded,
+    };
+    !text.is_empty() && Authority::try_from(text).is_err()
 }
 
 /// A whole number in the last `bits` of a byte and what follows (RFC 7541, 5.1).
@@ -298,21 +290,6 @@ fn text<'a>(bytes: &mut &'a [u8]) -> Option<(&'a [u8], bool)> {
     (encoded.len() == len).then_some((encoded, is_huffman))
 }
 
-/// The length of a text that is not encoded.
-fn push_len(text: &mut Vec<u8>, len: usize) -> Option<()> {
-    let Some(mut above) = len.checked_sub(0x7f) else {
-        text.push(u8::try_from(len).ok()?);
-        return Some(());
-    };
-    text.push(0x7f);
-    while above >= 0x80 {
-        text.push(u8::try_from(above & 0x7f).ok()? | 0x80);
-        above >>= 7;
-    }
-    text.push(u8::try_from(above).ok()?);
-    Some(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
@@ -324,7 +301,6 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     const ODD: &str = "http://127.0.0.1:2379";
-    const HOST: &str = "http---127.0.0.1-2379";
     const TABLE_BYTES: usize = 4_096;
 
     /// A client that remembers headers as Go's does: everything that is spelled out, the oldest forgotten first.
@@ -424,12 +400,12 @@ mod tests {
     }
 
     #[test]
-    fn a_host_of_the_same_length_takes_the_place_of_what_is_none() {
+    fn a_host_takes_the_place_of_what_is_none_however_the_bytes_come() {
         let mut client = Client::new(ODD);
         let bytes = [opening(), client.request("1S"), frame(0, 1, &[0; 300]), client.request("2S")].concat();
         let (whole, goes_on) = looked_at([&bytes[..]]);
-        let host = [&[0x41, 21], HOST.as_bytes()].concat();
-        assert!(goes_on && HOST.len() == ODD.len() && whole.windows(host.len()).any(|part| part == host));
+        let host = [&[0x41], HOST].concat();
+        assert!(goes_on && whole.windows(host.len()).any(|part| part == host));
         for size in [1, 2, 7, 50] {
             assert_eq!(looked_at(bytes.chunks(size)).0, whole);
         }
@@ -437,26 +413,11 @@ mod tests {
 
     #[test]
     fn padding_and_priority_stay() {
-        let block = [&[0x41, 7], &b"a://b:1"[..]].concat();
-        let payload = [&[3, 0, 0, 0, 0, 9], &block[..], &[0, 0, 0]].concat();
-        let odd = frame(HEADERS, END_HEADERS | PADDED | PRIORITY, &payload);
-        let (whole, _) = looked_at([&opening()[..], &odd[..]]);
-        let mut expected = [opening(), odd].concat();
-        let at = expected.len() - 3 - 7;
-        expected[at..at + 7].copy_from_slice(b"a---b-1");
-        assert_eq!(whole, expected);
-    }
-
-    #[test]
-    fn a_long_text_has_its_length_in_several_bytes() {
-        for len in [126, 127, 128, 254, 255, 256, 16_000] {
-            let mut encoded = Vec::new();
-            push_len(&mut encoded, len).expect("it fits");
-            encoded.resize(encoded.len() + len, b'a');
-            let mut rest = &encoded[..];
-            assert_eq!(text(&mut rest).map(|(text, is_huffman)| (text.len(), is_huffman)), Some((len, false)));
-            assert!(rest.is_empty());
-        }
+        let odd = |text: &[u8]| {
+            let payload = [&[3, 0, 0, 0, 0, 9, 0x41], text, &[0x83, 0, 0, 0]].concat();
+            [opening(), frame(HEADERS, END_HEADERS | PADDED | PRIORITY, &payload)].concat()
+        };
+        assert_eq!(looked_at([&odd(b"\x07a://b:1")[..]]).0, odd(HOST));
     }
 
     #[test]
@@ -475,9 +436,9 @@ mod tests {
         }
     }
 
-    /// With hosts of another length the two tables would drift apart as soon as something is forgotten.
+    /// With a longer host our table would forget before the client's does.
     #[tokio::test]
-    async fn both_tables_forget_at_the_same_time() {
+    async fn our_table_has_all_that_the_client_refers_to() {
         const REQUESTS: usize = 500;
         let (mut client, server) = tokio::io::duplex(1 << 20);
         let said = tokio::spawn(async move {
@@ -492,7 +453,7 @@ mod tests {
         let mut server = h2::server::handshake(Mended::new(server)).await.expect("HTTP/2");
         for request in 0..REQUESTS {
             let (head, mut respond) = server.accept().await.expect("a request").expect("no error");
-            assert_eq!(head.uri().authority().map(Authority::as_str), Some(HOST));
+            assert_eq!(head.uri().authority().map(Authority::as_str), Some("-"));
             assert_eq!(head.headers()["grpc-timeout"], format!("{}m", 10_000 + request));
             respond.send_response(http::Response::new(()), true).expect("it is open");
         }
