@@ -88,11 +88,9 @@ impl Target {
 #[must_use]
 pub fn refusal(status: &Status) -> String {
     const UNKNOWN: &str = "whether a write took effect is not known";
-    match status.source() {
+    match status.source().map(first_cause) {
         Some(cause) if cause.is::<tonic::TimeoutExpired>() => format!("no answer within --timeout-s; {UNKNOWN}"),
-        Some(cause) => {
-            format!("the connection broke ({}); {UNKNOWN}. Is this an address for clients?", first_cause(cause))
-        }
+        Some(cause) => format!("the connection broke ({cause}); {UNKNOWN}. Is this an address for clients?"),
         None => {
             let text = status.message();
             let text = text.strip_prefix("etcdserver: ").unwrap_or(text); // clients of etcd look for that, people do not
@@ -102,12 +100,12 @@ pub fn refusal(status: &Status) -> String {
 }
 
 /// What an error that was wrapped and wrapped began with.
-fn first_cause(error: &(dyn Error + 'static)) -> String {
+fn first_cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
-    cause.to_string()
+    cause
 }
 
 /// Which keys.
