@@ -41,6 +41,8 @@ SCENARIOS = [
     ("put-16", "put, 16 clients", ["put", "--clients", "16"]),
     ("put-64", "put, 64 clients", ["put", "--clients", "64"]),
     ("put-1000", "put, 1,000 clients, 100 connections", ["put", "--clients", "1000", "--connections", "100"]),
+    ("get-1", "linearizable get, 1 client", ["get", "--clients", "1"]),
+    ("get-16", "linearizable get, 16 clients", ["get", "--clients", "16"]),
     ("get-64", "linearizable get, 64 clients", ["get", "--clients", "64"]),
     ("get-1000", "linearizable get, 1,000 clients", ["get", "--clients", "1000", "--connections", "100"]),
     ("get-s-1000", "serializable get, 1,000 clients",
@@ -50,6 +52,8 @@ SCENARIOS = [
     ("mixed-64", "10 % puts, 90 % gets, 64 clients", ["mixed", "--clients", "64"]),
     ("mixed-open", "the same, 1,000 due a second", ["mixed", "--clients", "256", "--rate", "1000"]),
     ("watch-1", "one watcher of 200 puts a second", ["watch", "--clients", "1", "--connections", "1"]),
+    ("watch-16", "16 watchers of 200 puts a second", ["watch", "--clients", "16", "--rate", "200"]),
+    ("watch-64", "64 watchers of 200 puts a second", ["watch", "--clients", "64", "--rate", "200"]),
     ("watch-1000", "1,000 watchers of 20 puts a second",
      ["watch", "--clients", "1000", "--connections", "50", "--rate", "20"]),
 ]
