@@ -6,8 +6,10 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use quorate::etcd::generated::etcdserverpb::{
@@ -71,10 +73,32 @@ impl Settings {
     }
 }
 
-/// Addresses that nobody listens on, all different.
+/// Where the ports of tests begin, and how many blocks of how many there are. All are below those that systems give to
+/// outgoing connections, so none of these can take the port of a node between two of its lives.
+const PORTS: (u16, u16, u16) = (16_384, 255, 64);
+
+/// The ports that this process took and did not use: a block is its own for as long as it holds the block's first port.
+static BLOCKS: Mutex<(Vec<TcpListener>, Range<u16>)> = Mutex::new((Vec::new(), 0..0));
+
+/// Addresses that nobody listens on and no other test will, all different.
 pub fn addresses(count: usize) -> Vec<String> {
-    let held: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port is free")).collect();
-    held.iter().map(|listener| listener.local_addr().expect("it is bound").to_string()).collect()
+    let mut blocks = BLOCKS.lock().expect("nobody panics with it");
+    let (held, left) = &mut *blocks;
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut free = Vec::new();
+    while free.len() < count {
+        if left.start == left.end {
+            let (first, blocks, ports) = PORTS;
+            let tried = (0..blocks).map(|at| first + ports * ((at + std::process::id() as u16 % blocks) % blocks));
+            let taken = tried.filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).next();
+            let taken = taken.expect("not all blocks are taken");
+            let own = taken.local_addr().expect("it is bound").port();
+            held.push(taken);
+            *left = own + 1..own + ports;
+        }
+        free.extend(left.next().filter(is_free));
+    }
+    free.iter().map(|port| format!("127.0.0.1:{port}")).collect()
 }
 
 impl Cluster {
