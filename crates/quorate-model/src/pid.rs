@@ -17,6 +17,8 @@ pub enum Service {
     Client,
     /// Whoever stands outside the system and asks it: a connection, a test, a person.
     Outside,
+    /// A member of the cluster, that gossips.
+    Gossip,
 }
 
 /// The address of a process: the node that runs it, what it does there, and for which shard.
@@ -43,6 +45,12 @@ impl Pid {
         Self { node: NodeId(node), service: Service::Client, shard }
     }
 
+    /// The member that `node` is of its cluster.
+    #[must_use]
+    pub const fn gossip(node: u32) -> Self {
+        Self { node: NodeId(node), service: Service::Gossip, shard: 0 }
+    }
+
     /// The outside asker number `shard` at `node`.
     #[must_use]
     pub const fn outside(node: u32, shard: u32) -> Self {
@@ -62,6 +70,7 @@ impl fmt::Display for Pid {
             Service::Chain => "node",
             Service::Client => "client",
             Service::Outside => "outside",
+            Service::Gossip => "member",
         };
         write!(f, "{service}{}", self.node.0)?;
         if self.shard > 0 {
@@ -88,6 +97,7 @@ impl Wire for Pid {
             Service::Chain => 1,
             Service::Client => 2,
             Service::Outside => 3,
+            Service::Gossip => 4,
         });
         self.shard.encode(out);
     }
@@ -98,6 +108,7 @@ impl Wire for Pid {
             1 => Service::Chain,
             2 => Service::Client,
             3 => Service::Outside,
+            4 => Service::Gossip,
             other => return Err(DecodeError::Unknown { what: "service", value: other.into() }),
         };
         Ok(Self { node, service, shard: u32::decode(input)? })

@@ -1,6 +1,7 @@
 //! The casts of our protocols: instances that the tests, `quorate check` and `quorate simulate` share.
 
 pub mod chain;
+pub mod gossip;
 mod lists;
 pub mod store;
 
