@@ -2,6 +2,7 @@
 //! real clocks, and adds nothing to what they decide.
 
 pub mod clock;
+pub mod datagram;
 pub mod flight;
 pub mod fuzz;
 pub mod host;

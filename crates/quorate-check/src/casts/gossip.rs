@@ -18,7 +18,7 @@ use crate::simulate::Draw;
 pub enum Mortal {
     /// It lives, and will.
     Lives(Member),
-    /// It lives so far.
+    /// It lives so far. It answers, and asks nobody: its alarms do not ring, which keeps instances small.
     MayDie(Member),
     /// It fell silent.
     Died(NodeId),
@@ -41,11 +41,13 @@ impl Process for Mortal {
     type Record = Record;
 
     fn on(&mut self, event: Event<Self>, cx: &mut Context<'_, Self>) {
-        if let Self::MayDie(member) = self
-            && !matches!(event, Event::Start)
-            && *cx.choose(&[false, true])
-        {
-            *self = Self::Died(member.node());
+        if let Self::MayDie(member) = self {
+            match event {
+                Event::Start => {}
+                Event::Alarm(_) => return,
+                Event::Message { .. } if *cx.choose(&[false, true]) => *self = Self::Died(member.node()),
+                Event::Message { .. } => {}
+            }
         }
         let (Self::Lives(member) | Self::MayDie(member)) = self else { return };
         let event = match event {
@@ -176,6 +178,13 @@ pub fn all_is_known(view: &View<'_, Mortal>) -> bool {
     let all: Vec<_> = view.processes().collect();
     let up = || all.iter().filter_map(|(_, it)| it.member());
     up().all(|member| all.iter().all(|(pid, other)| holds_what_is_so(member, pid.node, other.member())))
+}
+
+/// As [`all_is_known`], and nothing is told any more, unless there is nobody to tell.
+#[must_use]
+pub fn all_is_known_and_told(view: &View<'_, Mortal>) -> bool {
+    let mut up = view.processes().filter_map(|(_, it)| it.member());
+    all_is_known(view) && up.all(|member| member.rumours_len() == 0 || member.up_len() <= 1)
 }
 
 fn holds_what_is_so(member: &Member, node: NodeId, other: Option<&Member>) -> bool {

@@ -2,6 +2,7 @@
 
 pub mod chain;
 pub mod gossip;
+pub mod gossip_crowd;
 mod lists;
 pub mod store;
 

@@ -103,8 +103,6 @@ pub enum Mutant {
     DoesNotSuspect,
     /// Begins each life with the number of the first.
     ForgetsLife,
-    /// Does not tell those whom it holds suspect or dead that it does.
-    HidesItFromSuspects,
 }
 
 /// A member of the cluster.
@@ -282,7 +280,6 @@ impl Member {
         let mut room_bytes = self.options.message_bytes_max.saturating_sub(HEAD_BYTES_MAX);
         if let Some(held) = self.roster.get(to)
             && matches!(held.standing, Standing::Suspected { .. } | Standing::Dead)
-            && !self.breaks(Mutant::HidesItFromSuspects)
         {
             room_bytes = room_bytes.saturating_sub(quorate_model::Wire::to_bytes(&**held).len());
             news.push(Arc::clone(held));
