@@ -39,14 +39,14 @@ fn converging(shape: &Shape) -> Cast<Mortal> {
 #[test]
 fn without_a_fault_nobody_is_suspected() {
     let cast = converging(&Shape::new(3)).always("nobody who is up is suspected", nobody_is_slandered);
-    holds(&cast, faults(), &expect![[""]]);
+    holds(&cast, faults(), &expect!["holds: 2607 states, 4568 transitions, depth 21"]);
 }
 
 /// No false death without a missed probe, and one loss is not a missed probe: a helper's way is another one.
 #[test]
 fn with_one_lost_message_nobody_is_suspected() {
     let cast = converging(&Shape::new(3)).always("nobody who is up is suspected", nobody_is_slandered);
-    holds(&cast, faults().losses(1), &expect![[""]]);
+    holds(&cast, faults().losses(1), &expect!["holds: 20189 states, 34868 transitions, depth 25"]);
 }
 
 /// Two members have nobody to help them, so each loss may end in a death. It is never for ever.
@@ -54,19 +54,19 @@ fn with_one_lost_message_nobody_is_suspected() {
 fn whatever_was_lost_a_member_that_is_up_is_known_to_be_alive_again() {
     let cast =
         converging(&Shape::new(2)).sometimes("a loss buries someone alive", |view| !nobody_is_buried_alive(view));
-    holds(&cast, faults().losses(2).copies(1), &expect![[""]]);
+    holds(&cast, faults().losses(2).copies(1), &expect!["holds: 24050 states, 48036 transitions, depth 27"]);
 }
 
 #[test]
 fn three_members_that_meet_by_their_seeds_come_to_know_all() {
     let shape = Shape::new(3).strangers();
     let cast = converging(&shape).always("nobody who is up is suspected", nobody_is_slandered);
-    holds(&cast, faults(), &expect![[""]]);
+    holds(&cast, faults(), &expect!["holds: 7180 states, 13594 transitions, depth 33"]);
 }
 
 #[test]
 fn two_members_that_meet_come_to_know_each_other_whatever_is_lost_or_doubled() {
-    holds(&converging(&Shape::new(2).strangers()), faults().losses(1).copies(1), &expect![[""]]);
+    holds(&converging(&Shape::new(2).strangers()), faults().losses(1).copies(1), &expect!["holds: 3048 states, 6170 transitions, depth 24"]);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_member_that_crashed_comes_back_in_a_later_life() {
         })
     };
     let cast = converging(&Shape::new(2)).sometimes("someone is known in a later life", later);
-    holds(&cast, faults().crashes(2).losses(1), &expect!["holds: 120875 states, 273866 transitions, depth 48"]);
+    holds(&cast, faults().crashes(2).losses(1), &expect!["holds: 174382 states, 388820 transitions, depth 48"]);
 }
 
 #[test]
@@ -90,12 +90,12 @@ fn a_member_that_falls_silent_is_held_dead_in_the_end() {
     let mut shape = Shape::new(3).mortal(3);
     shape.options.health_worst = 0; // without clocks, how long one waits makes no difference
     let cast = converging(&shape).sometimes("all hold it dead", dead);
-    holds(&cast, faults(), &expect!["holds: 1613083 states, 3823244 transitions, depth 68"]);
+    holds(&cast, faults(), &expect!["holds: 2285587 states, 5614892 transitions, depth 76"]);
 }
 
 #[test]
 fn the_only_other_one_that_falls_silent_is_held_dead_in_the_end_whatever_is_lost() {
-    holds(&converging(&Shape::new(2).mortal(2)), faults().losses(1).copies(1), &expect![[""]]);
+    holds(&converging(&Shape::new(2).mortal(2)), faults().losses(1).copies(1), &expect!["holds: 2116 states, 6276 transitions, depth 22"]);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn a_member_that_leaves_is_known_to_have_left() {
     let cast = converging(&Shape::new(2).leaving(2))
         .sometimes("the other one knows", left)
         .possible("whoever asked for it is answered", |view| view.all_answered());
-    holds(&cast, faults().losses(1), &expect!["holds: 142 states, 374 transitions, depth 13"]);
+    holds(&cast, faults().losses(1), &expect!["holds: 156 states, 404 transitions, depth 14"]);
 }
 
 /// Explores `shape` with every member altered; the rule that it breaks must be refuted.
@@ -144,7 +144,7 @@ fn a_member_that_refutes_without_raising_its_incarnation_is_refuted() {
 
 #[test]
 fn a_member_that_tells_for_ever_is_refuted() {
-    refuted(Shape::new(2).strangers(), faults(), |member| member.breaking(Mutant::TellsForEver), &expect![[""]]);
+    refuted(Shape::new(2).strangers(), faults(), |member| member.breaking(Mutant::TellsForEver), &expect!["refuted in 0 steps: all can still be known and told"]);
 }
 
 #[test]
@@ -157,10 +157,11 @@ fn a_member_that_never_compares_is_refuted() {
     );
 }
 
-/// Each holds the other dead, and so nobody asks anybody.
+/// A ping is lost, and the next one, which tells of the suspicion; and the same the other way. Each holds the other dead then,
+/// and so nobody asks anybody.
 #[test]
 fn a_member_that_leaves_the_lost_alone_is_refuted() {
-    refuted(Shape::new(2), faults().losses(2), |member| member.breaking(Mutant::LeavesTheLost), &expect![[""]]);
+    refuted(Shape::new(2), faults().losses(4), |member| member.breaking(Mutant::LeavesTheLost), &expect!["refuted in 14 steps: all can still be known and told"]);
 }
 
 #[test]

@@ -40,7 +40,8 @@ pub struct Options {
     pub health_worst: u32,
     /// How often a rumour is told by each member, for each doubling of the members.
     pub told_factor: u32,
-    /// From one comparison of all with someone to the next; an eighth of this while comparisons bring anything.
+    /// From one comparison of all with someone to the next; an eighth of this while comparisons bring anything, and a round
+    /// while they bring much.
     pub exchange_after: Duration,
     /// How long the dead and those who left are remembered. A member that was cut off for longer may bring one of them back
     /// as alive, until the next probes show otherwise.
@@ -132,8 +133,8 @@ pub struct Member {
     /// Since when the dead and those who left are.
     fallen: BTreeMap<NodeId, Instant>,
     forgetting: bool,
-    /// A comparison brought something since the last one that we began, so there may be more.
-    behind: bool,
+    /// How many facts comparisons brought since the last one that we began, as far as it matters.
+    brought: usize,
     /// Who asked us to leave, and waits.
     leaving: Option<Pid>,
 }
@@ -165,7 +166,7 @@ impl Member {
             suspicions: BTreeMap::new(),
             fallen: BTreeMap::new(),
             forgetting: false,
-            behind: true,
+            brought: exchange::BROUGHT_MAX,
             leaving: None,
         }
     }
@@ -262,7 +263,7 @@ impl Member {
     }
 
     fn told_max(&self) -> u32 {
-        if self.breaks(Mutant::TellsForEver) { u32::MAX } else { self.options.told_factor * self.doublings() }
+        self.options.told_factor * self.doublings()
     }
 
     /// How long something takes that takes `duration` when all is well.
@@ -287,6 +288,9 @@ impl Member {
         if !self.breaks(Mutant::TellsNothing) {
             let told_max = self.told_max();
             self.rumours.pick(room_bytes, told_max, &mut news);
+            if self.breaks(Mutant::TellsForEver) {
+                news.iter().for_each(|fact| self.rumours.begin(Arc::clone(fact), self.options.rumours_len_max));
+            }
         }
         news
     }

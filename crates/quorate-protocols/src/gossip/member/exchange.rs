@@ -30,6 +30,9 @@ use super::{HEAD_BYTES_MAX, Member, Mutant};
 /// A part in which no more are held is offered whole, if that fits a message.
 const OFFER_LEN_MAX: usize = 8;
 
+/// So many facts are much: there are likely more.
+pub(super) const BROUGHT_MAX: usize = OFFER_LEN_MAX + 1;
+
 /// Into how many parts a part is cut.
 const SPLIT_LEN: usize = 16;
 
@@ -41,12 +44,15 @@ impl Member {
         if self.breaks(Mutant::NeverCompares) {
             return;
         }
-        let after = if self.behind { self.options.exchange_after / 8 } else { self.options.exchange_after };
+        let after = match self.brought {
+            0 => self.options.exchange_after,
+            1..BROUGHT_MAX => self.options.exchange_after / 8,
+            _ => self.options.round.min(self.options.exchange_after),
+        };
         cx.set(Timer::Exchange, after..after + after / 4);
     }
 
     pub(super) fn exchange(&mut self, cx: &mut Context<'_, Self>) {
-        self.behind = false;
         let others = self.roster.iter().filter(|fact| fact.is_up() && fact.node != self.me);
         let others: Vec<_> = others.map(|fact| fact.node).collect();
         let lost = self.lost();
@@ -57,6 +63,7 @@ impl Member {
             }
         }
         self.set_exchange(cx);
+        self.brought = 0;
     }
 
     /// Those who are lost to us: held dead, or seeds of whom nothing is held.
@@ -113,7 +120,7 @@ impl Member {
         theirs: &News,
         cx: &mut Context<'_, Self>,
     ) {
-        self.behind |= self.learn_all(theirs, Source::Exchange, cx);
+        self.bring(theirs, cx);
         let above = |held: &&Arc<Fact>| {
             theirs.iter().find(|fact| fact.node == held.node).is_none_or(|fact| held.rank() > fact.rank())
         };
@@ -128,7 +135,11 @@ impl Member {
     }
 
     pub(super) fn given(&mut self, facts: &News, cx: &mut Context<'_, Self>) {
-        self.behind |= self.learn_all(facts, Source::Exchange, cx);
+        self.bring(facts, cx);
+    }
+
+    fn bring(&mut self, facts: &News, cx: &mut Context<'_, Self>) {
+        self.brought = (self.brought + self.learn_all(facts, Source::Exchange, cx)).min(BROUGHT_MAX);
     }
 
     fn room_bytes(&self) -> usize {

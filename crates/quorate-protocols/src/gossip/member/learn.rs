@@ -22,15 +22,16 @@ pub(super) enum Source {
 }
 
 impl Member {
-    /// Whether anything of it was news.
-    pub(super) fn learn_all(&mut self, facts: &[Arc<Fact>], source: Source, cx: &mut Context<'_, Self>) -> bool {
-        let mut news = false;
+    /// How many of them were news.
+    pub(super) fn learn_all(&mut self, facts: &[Arc<Fact>], source: Source, cx: &mut Context<'_, Self>) -> usize {
+        let mut count = 0;
         for fact in facts {
-            news |= self.learn(fact, source, cx);
+            count += usize::from(self.learn(fact, source, cx));
         }
-        news
+        count
     }
 
+    /// Whether it was news.
     fn learn(&mut self, fact: &Arc<Fact>, source: Source, cx: &mut Context<'_, Self>) -> bool {
         if fact.node == self.me {
             self.heard_of_itself(fact, cx);
