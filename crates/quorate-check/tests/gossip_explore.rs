@@ -66,7 +66,11 @@ fn three_members_that_meet_by_their_seeds_come_to_know_all() {
 
 #[test]
 fn two_members_that_meet_come_to_know_each_other_whatever_is_lost_or_doubled() {
-    holds(&converging(&Shape::new(2).strangers()), faults().losses(1).copies(1), &expect!["holds: 3048 states, 6170 transitions, depth 24"]);
+    holds(
+        &converging(&Shape::new(2).strangers()),
+        faults().losses(1).copies(1),
+        &expect!["holds: 3048 states, 6170 transitions, depth 24"],
+    );
 }
 
 #[test]
@@ -95,7 +99,11 @@ fn a_member_that_falls_silent_is_held_dead_in_the_end() {
 
 #[test]
 fn the_only_other_one_that_falls_silent_is_held_dead_in_the_end_whatever_is_lost() {
-    holds(&converging(&Shape::new(2).mortal(2)), faults().losses(1).copies(1), &expect!["holds: 2116 states, 6276 transitions, depth 22"]);
+    holds(
+        &converging(&Shape::new(2).mortal(2)),
+        faults().losses(1).copies(1),
+        &expect!["holds: 2116 states, 6276 transitions, depth 22"],
+    );
 }
 
 #[test]
@@ -144,7 +152,12 @@ fn a_member_that_refutes_without_raising_its_incarnation_is_refuted() {
 
 #[test]
 fn a_member_that_tells_for_ever_is_refuted() {
-    refuted(Shape::new(2).strangers(), faults(), |member| member.breaking(Mutant::TellsForEver), &expect!["refuted in 0 steps: all can still be known and told"]);
+    refuted(
+        Shape::new(2).strangers(),
+        faults(),
+        |member| member.breaking(Mutant::TellsForEver),
+        &expect!["refuted in 0 steps: all can still be known and told"],
+    );
 }
 
 #[test]
@@ -161,7 +174,12 @@ fn a_member_that_never_compares_is_refuted() {
 /// and so nobody asks anybody.
 #[test]
 fn a_member_that_leaves_the_lost_alone_is_refuted() {
-    refuted(Shape::new(2), faults().losses(4), |member| member.breaking(Mutant::LeavesTheLost), &expect!["refuted in 14 steps: all can still be known and told"]);
+    refuted(
+        Shape::new(2),
+        faults().losses(4),
+        |member| member.breaking(Mutant::LeavesTheLost),
+        &expect!["refuted in 14 steps: all can still be known and told"],
+    );
 }
 
 #[test]

@@ -64,11 +64,6 @@ fn a_newcomer_learns_a_large_roster_by_datagrams_and_soon_all_know_it() {
         let newcomer = crowd.join(vec![NodeId(7), NodeId(8)]);
         let mut knows_all_after = None;
         let begun = crowd.elapsed();
-        for _ in 0..40 {
-            crowd.run_for(Duration::from_secs(1), |_, _| {});
-            let m = crowd.member(newcomer).unwrap();
-            println!("DBG {} up {} len {}", crowd.elapsed().as_secs(), m.up_len(), m.facts().count());
-        }
         crowd.run_for(Duration::from_secs(40), |crowd, _| {
             let complete = crowd.member(newcomer).is_some_and(|member| member.up_len() == 1_001);
             if complete && knows_all_after.is_none() {

@@ -90,7 +90,9 @@ impl Shape {
     /// Members that know each other, with as few helpers and as little told as there can be.
     #[must_use]
     pub fn new(member_count: u32) -> Self {
-        let options = Options { helpers_len: 1, told_factor: 1, health_worst: 1, ..Options::default() };
+        let everyday = Options::default();
+        let exchange_after = everyday.round;
+        let options = Options { helpers_len: 1, told_factor: 1, health_worst: 1, exchange_after, ..everyday };
         Self { member_count, acquainted: true, mortal: None, options, leaves: Vec::new(), alter: |member| member }
     }
 

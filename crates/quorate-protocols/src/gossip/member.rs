@@ -40,8 +40,8 @@ pub struct Options {
     pub health_worst: u32,
     /// How often a rumour is told by each member, for each doubling of the members.
     pub told_factor: u32,
-    /// From one comparison of all with someone to the next; an eighth of this while comparisons bring anything, and a round
-    /// while they bring much.
+    /// From one comparison of all with someone to the next. Less after one that let a member meet someone: a round first, and
+    /// each time twice as long.
     pub exchange_after: Duration,
     /// How long the dead and those who left are remembered. A member that was cut off for longer may bring one of them back
     /// as alive, until the next probes show otherwise.
@@ -133,8 +133,10 @@ pub struct Member {
     /// Since when the dead and those who left are.
     fallen: BTreeMap<NodeId, Instant>,
     forgetting: bool,
-    /// How many facts comparisons brought since the last one that we began, as far as it matters.
-    brought: usize,
+    /// Comparisons let us meet someone since the last one that we began, so there may be more.
+    meeting: bool,
+    /// How long after the last comparison that we began the next one is.
+    exchange_wait: Duration,
     /// Who asked us to leave, and waits.
     leaving: Option<Pid>,
 }
@@ -166,7 +168,8 @@ impl Member {
             suspicions: BTreeMap::new(),
             fallen: BTreeMap::new(),
             forgetting: false,
-            brought: exchange::BROUGHT_MAX,
+            meeting: true,
+            exchange_wait: Duration::ZERO,
             leaving: None,
         }
     }

@@ -30,9 +30,6 @@ use super::{HEAD_BYTES_MAX, Member, Mutant};
 /// A part in which no more are held is offered whole, if that fits a message.
 const OFFER_LEN_MAX: usize = 8;
 
-/// So many facts are much: there are likely more.
-pub(super) const BROUGHT_MAX: usize = OFFER_LEN_MAX + 1;
-
 /// Into how many parts a part is cut.
 const SPLIT_LEN: usize = 16;
 
@@ -40,16 +37,14 @@ const SPLIT_LEN: usize = 16;
 const ALL: (NodeId, NodeId) = (NodeId(0), NodeId(u32::MAX));
 
 impl Member {
-    pub(super) fn set_exchange(&self, cx: &mut Context<'_, Self>) {
+    pub(super) fn set_exchange(&mut self, cx: &mut Context<'_, Self>) {
         if self.breaks(Mutant::NeverCompares) {
             return;
         }
-        let after = match self.brought {
-            0 => self.options.exchange_after,
-            1..BROUGHT_MAX => self.options.exchange_after / 8,
-            _ => self.options.round.min(self.options.exchange_after),
-        };
-        cx.set(Timer::Exchange, after..after + after / 4);
+        let wait = if self.meeting { self.options.round } else { self.exchange_wait * 2 };
+        self.meeting = false;
+        self.exchange_wait = wait.min(self.options.exchange_after);
+        cx.set(Timer::Exchange, self.exchange_wait..self.exchange_wait + self.exchange_wait / 4);
     }
 
     pub(super) fn exchange(&mut self, cx: &mut Context<'_, Self>) {
@@ -63,7 +58,6 @@ impl Member {
             }
         }
         self.set_exchange(cx);
-        self.brought = 0;
     }
 
     /// Those who are lost to us: held dead, or seeds of whom nothing is held.
@@ -120,7 +114,7 @@ impl Member {
         theirs: &News,
         cx: &mut Context<'_, Self>,
     ) {
-        self.bring(theirs, cx);
+        self.learn_all(theirs, Source::Exchange, cx);
         let above = |held: &&Arc<Fact>| {
             theirs.iter().find(|fact| fact.node == held.node).is_none_or(|fact| held.rank() > fact.rank())
         };
@@ -135,11 +129,7 @@ impl Member {
     }
 
     pub(super) fn given(&mut self, facts: &News, cx: &mut Context<'_, Self>) {
-        self.bring(facts, cx);
-    }
-
-    fn bring(&mut self, facts: &News, cx: &mut Context<'_, Self>) {
-        self.brought = (self.brought + self.learn_all(facts, Source::Exchange, cx)).min(BROUGHT_MAX);
+        self.learn_all(facts, Source::Exchange, cx);
     }
 
     fn room_bytes(&self) -> usize {

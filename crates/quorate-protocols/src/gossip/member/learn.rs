@@ -22,47 +22,38 @@ pub(super) enum Source {
 }
 
 impl Member {
-    /// How many of them were news.
-    pub(super) fn learn_all(&mut self, facts: &[Arc<Fact>], source: Source, cx: &mut Context<'_, Self>) -> usize {
-        let mut count = 0;
+    pub(super) fn learn_all(&mut self, facts: &[Arc<Fact>], source: Source, cx: &mut Context<'_, Self>) {
         for fact in facts {
-            count += usize::from(self.learn(fact, source, cx));
+            self.learn(fact, source, cx);
         }
-        count
     }
 
-    /// Whether it was news.
-    fn learn(&mut self, fact: &Arc<Fact>, source: Source, cx: &mut Context<'_, Self>) -> bool {
+    fn learn(&mut self, fact: &Arc<Fact>, source: Source, cx: &mut Context<'_, Self>) {
         if fact.node == self.me {
-            self.heard_of_itself(fact, cx);
-            return false;
+            return self.heard_of_itself(fact, cx);
         }
         let Some(held) = self.roster.get(fact.node) else { return self.meet(fact, source, cx) };
         if fact.rank() > held.rank() {
             self.rumour(fact);
             self.take(Arc::clone(fact), cx);
-            return true;
-        }
-        if fact.rank() == held.rank()
+        } else if fact.rank() == held.rank()
             && let Standing::Suspected { by, .. } = fact.standing
         {
             self.confirm(fact, by, cx);
         }
-        false
     }
 
     /// Takes someone in of whom nothing was held. The dead are not: there is nothing to correct, and whoever was forgotten
     /// stays forgotten.
-    fn meet(&mut self, fact: &Arc<Fact>, source: Source, cx: &mut Context<'_, Self>) -> bool {
+    fn meet(&mut self, fact: &Arc<Fact>, source: Source, cx: &mut Context<'_, Self>) {
         if !fact.is_up() || self.roster.len() >= self.options.members_len_max {
-            return false;
+            return;
         }
-        // Those whom a newcomer meets by comparing are no news to others.
-        if source == Source::Rumour {
-            self.rumour(fact);
+        match source {
+            Source::Rumour => self.rumour(fact),
+            Source::Exchange => self.meeting = true, // those whom a newcomer meets are no news to others
         }
         self.take(Arc::clone(fact), cx);
-        true
     }
 
     pub(super) fn rumour(&mut self, fact: &Arc<Fact>) {
