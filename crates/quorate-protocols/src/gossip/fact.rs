@@ -11,6 +11,10 @@ use quorate_model::{DecodeError, NodeId, Reader, Wire};
 
 use super::profile::Profile;
 
+/// The greatest life and count that are taken from outside. A member that counts its lives by the milliseconds since 1970 gets
+/// there in millions of years.
+const COUNTED_MAX: u64 = 1 << 62;
+
 /// Which of the things that a member said of itself is the newest. Only the member raises it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Incarnation {
@@ -147,6 +151,9 @@ impl Wire for Fact {
     fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
         let node = NodeId::decode(input)?;
         let incarnation = Incarnation { life: u64::decode(input)?, count: u64::decode(input)? };
+        if incarnation.life.max(incarnation.count) >= COUNTED_MAX {
+            return Err(DecodeError::Malformed("incarnation")); // it could not be raised
+        }
         let standing = match input.byte()? {
             ALIVE => Standing::Alive(Arc::new(Profile::decode(input)?)),
             SUSPECTED => Standing::Suspected { profile: Arc::new(Profile::decode(input)?), by: NodeId::decode(input)? },

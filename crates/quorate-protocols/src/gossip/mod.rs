@@ -4,7 +4,7 @@
 //! |-------------|------------------|---------------------------------------------|----------------------------------------|
 //! | member      | round is over    | suspect the target that did not answer      | next target: Ping                      |
 //! | target      | Ping             |                                             | asker: Ack                             |
-//! | member      | no Ack in time   |                                             | a few others: Help                     |
+//! | member      | no Ack in time   |                                             | a few others: Help; target: Ping again |
 //! | helper      | Help             |                                             | target: Ping; asker: Ack or Nack       |
 //! | member      | suspected for long | call it dead                              | (a rumour)                             |
 //! | member      | it is suspected  | raise the own incarnation                   | (a rumour)                             |
@@ -30,7 +30,7 @@
 //! above what was said, and that overrules it everywhere. A name comes back from the dead in the same way: with the next
 //! life.
 //!
-//! **Why nobody is called dead by one loss.** It takes a round in which neither the target nor any helper's word came
+//! **Why nobody is called dead by one loss, or two.** It takes a round in which neither two pings nor any helper's word came
 //! back, and then a whole suspicion without a refutation ([`suspicion`]); a member that hears badly notices it by more than
 //! the target's silence, and waits longer ([`health`]).
 //!

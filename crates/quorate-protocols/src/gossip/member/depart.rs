@@ -41,7 +41,7 @@ impl Member {
                 }
                 let other = *cx.choose(&others);
                 others.retain(|node| *node != other);
-                self.ping(other, cx);
+                self.ping(other, cx.now, cx);
             }
         }
         self.mind_leaving(cx);

@@ -1,5 +1,6 @@
 //! Probing: each round one other member is asked whether it is there. If it does not answer, a few others are asked to ask
-//! it, so that a bad way between two members is not taken for a bad member. All are asked before one is asked again.
+//! it, so that a bad way between two members is not taken for a bad member; and it is asked once more. All are asked before
+//! one is asked again.
 //!
 //! Source: Das, Gupta and Motivala, "SWIM", DSN 2002, sections 3.1 and 4.3; Lifeguard (DSN 2018), section IV.A (`Nack`).
 
@@ -52,16 +53,16 @@ impl Member {
             && let Some(target) = self.next_target(cx)
         {
             self.probe = Some(Probe::Asked { target, asked: cx.now });
-            self.ping(target, cx);
+            self.ping(target, cx.now, cx);
             let reply_after = self.patiently(self.options.reply_after);
             cx.set(Timer::Reply, reply_after..reply_after);
         }
         self.set_round(cx);
     }
 
-    pub(super) fn ping(&mut self, target: NodeId, cx: &mut Context<'_, Self>) {
+    pub(super) fn ping(&mut self, target: NodeId, asked: Instant, cx: &mut Context<'_, Self>) {
         let news = self.news_for(target);
-        cx.send(Self::pid(target, cx), Message::Ping { asked: cx.now, news });
+        cx.send(Self::pid(target, cx), Message::Ping { asked, news });
     }
 
     /// A probe that is still there when its round is over failed. False if it is given another round instead.
@@ -163,6 +164,8 @@ impl Member {
                 silent.insert(helper);
             }
         }
+        // Once more ourselves: most often it was one datagram that was lost.
+        self.ping(target, asked, cx);
         for &helper in &silent {
             let news = self.news_for(helper);
             cx.send(Self::pid(helper, cx), Message::Help { target, asked, news });
@@ -189,7 +192,7 @@ impl Member {
         // Half of what the asker waits for, so that it hears from us before its round is over.
         let wait = self.options.reply_after / 2;
         cx.set(Timer::Help(from.node), wait..wait);
-        self.ping(target, cx);
+        self.ping(target, cx.now, cx);
     }
 
     pub(super) fn give_up_helping(&mut self, asker: NodeId, cx: &mut Context<'_, Self>) {
