@@ -87,7 +87,11 @@ fn a_member_that_crashed_comes_back_in_a_later_life() {
 
 #[test]
 fn three_members_hold_with_a_crash_of_any_and_a_lost_message() {
-    holds(&converging(&Shape::new(3)), faults().crashes(1).losses(1), &expect!["holds: 1866398 states, 3305144 transitions, depth 62"]);
+    holds(
+        &converging(&Shape::new(3)),
+        faults().crashes(1).losses(1),
+        &expect!["holds: 1866398 states, 3305144 transitions, depth 62"],
+    );
 }
 
 #[test]

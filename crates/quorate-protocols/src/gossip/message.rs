@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 
 use quorate_model::NodeId;
 use quorate_model::time::Instant;
@@ -14,7 +15,7 @@ use super::profile::Profile;
 pub type News = Vec<Arc<Fact>>;
 
 /// What is held of the members from `first` to `last`, both included, in short.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Part {
     /// The first member of the part.
     pub first: NodeId,
@@ -24,6 +25,13 @@ pub struct Part {
     pub len: u32,
     /// A sum over these facts: who holds the same ones has the same sum.
     pub digest: u64,
+}
+
+// Short, since traces and diagrams are full of them: from where to where, how many, and the sum.
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..={} has {} #{:04x}", self.first.0, self.last.0, self.len, self.digest >> 48)
+    }
 }
 
 /// What is said. A probe is named by the reading of the asker's clock at which it was asked, so a later one never has the
