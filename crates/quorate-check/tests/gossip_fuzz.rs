@@ -1,15 +1,16 @@
 //! Any bytes are a message or an error, and no message, however false, makes a member panic or grow beyond its bounds.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_check::casts::gossip::{alive, profile};
+use quorate_check::casts::gossip_crowd::{Crowd, CrowdShape};
 use quorate_check::simulate::Draw;
 use quorate_model::time::Instant;
 use quorate_model::{Context, Event, NodeId, Outbox, Pid, Process, Wire};
 use quorate_protocols::gossip::{Fact, Incarnation, Member, Message, Options, Part, Standing};
-use std::sync::Arc;
-use std::time::Duration;
 
 fn arbitrary(draw: &mut Draw, length_max: u64) -> Vec<u8> {
     (0..draw.below(length_max)).map(|_| draw.below(256) as u8).collect()
@@ -145,4 +146,17 @@ fn among_liars_a_member_keeps_its_bounds_and_its_word() {
             own = said;
         }
     }
+}
+
+#[test]
+fn a_profile_beyond_its_bounds_is_refused_and_nothing_changes() {
+    let mut crowd = Crowd::new(CrowdShape::new(3, 0), 1);
+    crowd.run_for(Duration::from_secs(2), |_, _| {});
+    let own = |crowd: &Crowd| crowd.member(NodeId(1)).and_then(|member| member.fact(NodeId(1)).cloned());
+    let before = own(&crowd);
+    let mut long = profile(1);
+    long.extra = Bytes::from(vec![0; 257]);
+    crowd.tell(NodeId(1), Message::Describe(Box::new(long)));
+    assert_eq!(crowd.told(), [(NodeId(1), Message::Refused)]);
+    assert_eq!(own(&crowd), before);
 }

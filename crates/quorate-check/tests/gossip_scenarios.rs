@@ -38,7 +38,12 @@ fn whoever_is_held_dead_hears_so_and_comes_back() {
 
 #[test]
 fn whoever_is_started_again_comes_back_in_a_later_life() {
-    play("later_life", &Shape::new(2));
+    play("later_life", &Shape::new(2).altered(|member| member.observed_by(Pid::outside(1, 0))));
+}
+
+#[test]
+fn whoever_lost_its_disk_goes_on_above_what_others_heard_of_it() {
+    play("lost_disk", &Shape::new(2));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use quorate_model::NodeId;
 use quorate_protocols::gossip::{Member, Mutant, Options, Standing};
 
 /// How many seeds of each kind a test run plays.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 1_000;
 
 /// Faults that last longer than a suspicion, and clocks that run wrong by up to a tenth.
 fn severity() -> Severity {
@@ -125,7 +125,7 @@ fn a_deaf_member_that_ignores_its_health_buries_the_others() {
 fn without_faults_nobody_is_ever_suspected() {
     let severity = Severity { faults_max: 0, loss_max_per_mille: 0, ..severity() };
     let calm = |draw: &mut Draw| converging(&drawn(draw)).always("nobody who is up is suspected", nobody_is_slandered);
-    holds(&simulate(calm, &seeds(SEEDS / 3).severity(severity)));
+    holds(&simulate(calm, &seeds(SEEDS / 10).severity(severity)));
 }
 
 type Alter = fn(Member) -> Member;
