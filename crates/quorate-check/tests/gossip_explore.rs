@@ -82,7 +82,7 @@ fn a_member_that_crashed_comes_back_in_a_later_life() {
         })
     };
     let cast = converging(&Shape::new(2)).sometimes("someone is known in a later life", later);
-    holds(&cast, faults().crashes(2).losses(1), &expect!["holds: 13847 states, 37684 transitions, depth 36"]);
+    holds(&cast, faults().crashes(2).losses(1), &expect!["holds: 39657 states, 106724 transitions, depth 40"]);
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn three_members_hold_with_a_crash_of_any_and_a_lost_message() {
     holds(
         &converging(&Shape::new(3)),
         faults().crashes(1).losses(1),
-        &expect!["holds: 1866398 states, 3305144 transitions, depth 62"],
+        &expect!["holds: 3595231 states, 6743544 transitions, depth 64"],
     );
 }
 

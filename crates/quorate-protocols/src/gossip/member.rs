@@ -186,7 +186,7 @@ impl Member {
         Self { observer: Some(observer), ..self }
     }
 
-    /// Knows these from its first start on, and tells nobody: for instances that begin in the middle.
+    /// Knows these in its first life, and the others know it: for instances that begin in the middle.
     #[must_use]
     pub fn knowing(mut self, facts: impl IntoIterator<Item = Arc<Fact>>) -> Self {
         for fact in facts {
@@ -299,15 +299,17 @@ impl Member {
     }
 
     fn start(&mut self, cx: &mut Context<'_, Self>) {
+        if self.life > 0 {
+            self.roster = Roster::default(); // what it knew without having been told, it knew in its first life
+        }
+        let is_known = self.roster.len() > 0;
         let life = (self.life + 1).max(self.life_min);
         cx.append(self, Record::Life(life)); // nobody hears of a life before it is on disk
         let life = if self.breaks(Mutant::ForgetsLife) { 1 } else { self.life };
         let standing = Standing::Alive(Arc::clone(&self.profile));
-        let incarnation = Incarnation { life, count: 0 };
-        let known = self.roster.len() > 0;
-        self.declare(Fact { node: self.me, incarnation, standing }, cx);
-        if known {
-            self.rumours.end(self.me); // an instance that begins in the middle: the others know
+        self.declare(Fact { node: self.me, incarnation: Incarnation { life, count: 0 }, standing }, cx);
+        if is_known {
+            self.rumours.end(self.me);
         }
         self.set_round(cx);
         for seed in self.seeds.clone() {
