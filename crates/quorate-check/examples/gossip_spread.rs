@@ -63,7 +63,7 @@ fn table(rows: &[Row]) -> Result<String, Box<dyn Error>> {
          Members as they ship all know each other; one changes what it says of itself, and the others hear of it by rumours \
          along with probes, one probe a member and round (1 s). Each figure is the median over the seeds (least to greatest). \
          Bytes are whole datagrams, sealed, sent by one member on average until all knew; *without news* is what the same \
-         members sent in the same time before, suspicions that losses made and their refutations included.\n\n\
+         members sent in the same time before, when losses had not made as many suspicions yet.\n\n\
          | members | lost | seeds | rounds until half know | rounds until all know | all / log2(members) | bytes a member | \
          bytes a member, without news | bytes a member and round |\n\
          | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",

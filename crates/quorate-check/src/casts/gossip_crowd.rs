@@ -272,7 +272,7 @@ pub struct Spread {
 pub fn spread(shape: CrowdShape, rounds_max: u32, seed: u64) -> Option<Spread> {
     let (round, count) = (shape.options.round, shape.member_count as usize);
     let mut crowd = Crowd::new(shape, seed);
-    crowd.run_for(round * 8, |_, _| {}); // so that losses have brought as many suspicions as they do for ever
+    crowd.run_for(round * 2, |_, _| {});
     let idle = crowd.traffic();
     let quiet = 2;
     crowd.run_for(round * quiet, |_, _| {});
