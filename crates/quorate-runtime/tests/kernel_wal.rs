@@ -230,7 +230,7 @@ fn a_full_disk_refuses_new_work_and_takes_it_again_when_there_is_room() {
     let (mut wal, _) = open(&disk).expect("the log opens");
     until("the full disk", || wal.is_full());
     wal.append(1, b"refused").expect("the log has not failed");
-    wal.compact([]).expect("a compaction without room is left out");
+    assert!(!wal.compact([]).expect("the log works"), "a compaction without room is left out");
     assert!(!wal.is_compacting());
     disk.heal();
     until("room", || !wal.is_full());

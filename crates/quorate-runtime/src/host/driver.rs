@@ -296,16 +296,19 @@ where
         Ok(())
     }
 
-    /// Replaces the log by the shortest one that stands for the same state.
+    /// Replaces the log by the shortest one that stands for the same state. Whether that begins: see [`Wal::compact`].
     ///
     /// # Errors
     /// If the log has failed: the node must end.
-    pub fn compact(&mut self) -> Result<(), WalError> {
-        self.metrics.compactions += 1;
-        self.flight.note(self.now, Kind::Compact, self.wal.next_sequence() - 1, self.wal.bytes());
+    pub fn compact(&mut self) -> Result<bool, WalError> {
         let records =
             self.slots.iter().flat_map(|slot| slot.process.compact().map(|record| (slot.stream, record.to_bytes())));
-        self.wal.compact(records)
+        let began = self.wal.compact(records)?;
+        if began {
+            self.metrics.compactions += 1;
+            self.flight.note(self.now, Kind::Compact, self.wal.next_sequence() - 1, self.wal.bytes());
+        }
+        Ok(began)
     }
 
     /// Puts a message on its way: within the node by the local queue, else over the links.

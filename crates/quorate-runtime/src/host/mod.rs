@@ -260,9 +260,9 @@ where
             compaction.not_before = now + COMPACTION_PAUSE;
         }
         let is_due = wal.bytes() >= compaction.at_bytes || (wal.is_full() && now >= compaction.not_before);
-        if is_due && port.may_compact(&mut PortContext { now, driver, links: net }) {
-            driver.compact()?;
+        if is_due && port.may_compact(&mut PortContext { now, driver, links: net }) && driver.compact()? {
             compaction.is_under_way = true;
+            port.compaction_began(&mut PortContext { now, driver, links: net });
         }
         Ok(())
     }

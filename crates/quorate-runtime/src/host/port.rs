@@ -28,6 +28,11 @@ pub trait Port<P: Process> {
         let _ = cx;
         true
     }
+
+    /// A compaction of the log, which the port allowed, began.
+    fn compaction_began(&mut self, cx: &mut PortContext<'_, P>) {
+        let _ = cx;
+    }
 }
 
 /// Too much waits already. Nothing was taken; whoever asked should hear "busy".

@@ -177,16 +177,17 @@ impl Wal {
     }
 
     /// Replaces everything appended so far by `records` (stream, payload), which must stand for the same state. Goes on
-    /// in the background; nothing happens if a compaction is under way, or if the disk has no room for it.
+    /// in the background. Whether it begins: not if a compaction is under way, or if the disk has no room for it.
     ///
     /// # Errors
     /// If the log has failed.
     ///
     /// # Panics
     /// If a payload is larger than [`format::PAYLOAD_BYTES_MAX`].
-    pub fn compact(&mut self, records: impl IntoIterator<Item = (u64, Bytes)>) -> Result<(), WalError> {
+    pub fn compact(&mut self, records: impl IntoIterator<Item = (u64, Bytes)>) -> Result<bool, WalError> {
         if self.is_compacting() || self.is_short_of_room() {
-            return self.check();
+            self.check()?;
+            return Ok(false);
         }
         self.submit()?;
         let mut base = Gathered::default();
@@ -196,7 +197,7 @@ impl Wal {
         self.shared.is_compacting.store(true, Ordering::Relaxed);
         self.shared.state().base = Some(base);
         self.shared.wake.notify_one();
-        Ok(())
+        Ok(true)
     }
 
     /// Whether a compaction is under way.

@@ -292,8 +292,17 @@ impl ChainPort {
         }
     }
 
+    /// The index of the store's last checkpoint on disk.
+    fn stored(&self, cx: &PortContext<'_, KvRole>) -> u64 {
+        let node = cx.process(Pid::chain(self.options.me.0, 0)).and_then(Role::node);
+        node.and_then(|node| node.machine().stored()).unwrap_or(0)
+    }
+
     /// Checkpoints the store when the log has grown enough, in whichever lives it grew.
     fn mind_log(&mut self, cx: &mut PortContext<'_, KvRole>) {
+        if cx.wal().is_short_of_room() {
+            return; // a store that finds no room ends its node, and the log could not be cut either
+        }
         let log_bytes = cx.wal().bytes();
         self.log_bytes_least = self.log_bytes_least.min(log_bytes);
         if log_bytes - self.log_bytes_least < self.options.checkpoint_bytes {
@@ -469,10 +478,10 @@ impl Port<KvRole> for ChainPort {
     }
 
     fn may_compact(&mut self, cx: &mut PortContext<'_, KvRole>) -> bool {
-        let node = cx.process(Pid::chain(self.options.me.0, 0)).and_then(Role::node);
-        let stored = node.and_then(|node| node.machine().stored()).unwrap_or(0);
-        let grown = stored > self.compacted_index;
-        self.compacted_index = self.compacted_index.max(stored);
-        grown
+        self.stored(cx) > self.compacted_index
+    }
+
+    fn compaction_began(&mut self, cx: &mut PortContext<'_, KvRole>) {
+        self.compacted_index = self.stored(cx);
     }
 }
