@@ -1,11 +1,12 @@
 //! The chain in every interleaving of small instances, and each of its rules broken on purpose and seen.
 
 use expect_test::{Expect, expect};
+use quorate_check::cast::Status;
 use quorate_check::casts::Lists;
-use quorate_check::casts::chain::{ListRole, Shape, Wish, cast};
+use quorate_check::casts::chain::{HOST, ListRole, Shape, Wish, cast};
 use quorate_check::{Alarms, Cast, Exploration, Explorer, Faults, space_time_diagram};
 use quorate_model::{Outbox, Pid};
-use quorate_protocols::chain::{Mutant, Node};
+use quorate_protocols::chain::{Message, Mutant, Node, Request};
 
 use Wish::{Append, Read};
 
@@ -110,9 +111,9 @@ fn a_full_disk_stops_the_chain_for_as_long_as_it_is_full() {
         || Shape::new(2, vec![(1, vec![Append(0, 1)]), (2, vec![Append(0, 2), Read(0)])]).uncommitted_len_max(1);
     let alone = Shape::new(2, vec![(1, vec![Append(0, 1), Read(0)])]).full(2, 1);
     for (shape, faults, expected) in [
-        (shape().full(1, 1), faults().losses(1), expect!["holds: 61447 states, 207740 transitions, depth 29"]),
-        (shape().full(2, 1), faults().losses(1), expect!["holds: 219066 states, 902075 transitions, depth 31"]),
-        (shape().full(1, 1).full(2, 1), faults(), expect!["holds: 854483 states, 2810430 transitions, depth 29"]),
+        (shape().full(1, 1), faults().losses(1), expect!["holds: 62682 states, 211521 transitions, depth 29"]),
+        (shape().full(2, 1), faults().losses(1), expect!["holds: 222227 states, 913552 transitions, depth 31"]),
+        (shape().full(1, 1).full(2, 1), faults(), expect!["holds: 861415 states, 2832348 transitions, depth 29"]),
         (alone, Faults::none().same_max(1), expect!["holds: 23334 states, 123269 transitions, depth 24"]),
     ] {
         can_be_answered(&shape, faults, expected);
@@ -122,7 +123,46 @@ fn a_full_disk_stops_the_chain_for_as_long_as_it_is_full() {
 #[test]
 fn a_member_that_restarts_while_its_disk_is_full_holds() {
     let shape = Shape::new(2, vec![(1, vec![Append(0, 1), Read(0)])]).full(2, 1);
-    can_be_answered(&shape, faults().crashes(1), expect!["holds: 664659 states, 2801015 transitions, depth 48"]);
+    can_be_answered(&shape, faults().crashes(1), expect!["holds: 685988 states, 2903940 transitions, depth 48"]);
+}
+
+/// A cast with a tail whose disk is full for ever, which claims that reads are answered all the same.
+fn reads_possible(shape: &Shape) -> Cast<ListRole> {
+    let tail = shape.node_count;
+    cast(shape).tells(Pid::outside(tail, HOST), Pid::chain(tail, 0), [Message::NoRoom]).possible(
+        "a read can be answered while there is no room",
+        |view| {
+            view.asked().all(|asked| {
+                let reads = matches!(asked.ask, Message::Ask { request: Request::Query(_), .. });
+                !reads || matches!(asked.status, Status::Answered(_) | Status::Unknown)
+            })
+        },
+    )
+}
+
+/// What the tail lacks after a crash may have been committed, so it answers no read before it has it again.
+#[test]
+fn a_full_tail_that_restarts_answers_reads_before_there_is_room() {
+    for (shape, expected) in [
+        (write_then_read(), expect!["holds: 1530231 states, 6405473 transitions, depth 47"]),
+        (write_and_read_at_head(), expect!["holds: 3876236 states, 15961321 transitions, depth 48"]),
+    ] {
+        let run = Explorer::new(&reads_possible(&shape)).faults(faults().crashes(1)).threads(2).run();
+        println!("{run}");
+        assert!(run.verdict.holds(), "{run}\n{}", space_time_diagram::text(&run.trace, DIAGRAM_WIDTH));
+        expected.assert_eq(&run.verdict.to_string());
+    }
+}
+
+fn write_and_read_at_head() -> Shape {
+    Shape::new(2, vec![(1, vec![Append(0, 1)]), (1, vec![Read(0)])])
+}
+
+#[test]
+fn a_full_tail_that_takes_nothing_at_all_is_refuted() {
+    let shape = write_then_read().altered(|node| node.breaking(Mutant::DropsBelowFloor));
+    let run = Explorer::new(&reads_possible(&shape)).faults(faults().crashes(1)).threads(2).run();
+    judged(&run, &expect!["refuted in 10 steps: a read can be answered while there is no room"]);
 }
 
 /// Explores `shape` with every member altered; the rule that it breaks must be refuted, and soon.

@@ -14,7 +14,7 @@ pub type ListRole = Role<Lists>;
 type Said = Message<Lists>;
 
 /// The shard of the person who tells a member how its disk is: no other has it.
-const HOST: u32 = 1_000;
+pub const HOST: u32 = 1_000;
 
 /// What one person asks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -160,8 +160,13 @@ fn answers(ask: &Said, said: &Said) -> bool {
 
 fn bounds_claims(cast: Cast<ListRole>, node_count: u32, uncommitted_len_max: usize) -> Cast<ListRole> {
     cast.always("a member without room takes nothing", move |view| {
-        let mut live = members(view, node_count).filter_map(|(live, _)| Some(live?.status()));
-        live.all(|status| status.full_at.is_none_or(|at| at == status.last))
+        let mut live =
+            (1..).zip(members(view, node_count)).filter_map(|(node, (live, _))| Some((node, live?.status())));
+        // But the tail takes what it may have committed in an earlier life.
+        live.all(|(node, status)| {
+            let floor = if node == node_count { status.floor } else { 0 };
+            status.full_at.is_none_or(|at| (at..=floor.max(at)).contains(&status.last))
+        })
     })
     .always("what the head took and is not committed is bounded", move |view| {
         let Some(head) = members(view, 1).find_map(|(live, _)| Some(live?.status())) else { return true };

@@ -92,6 +92,8 @@ pub enum Mutant {
     CommitsAtTailAlone,
     /// Takes entries though there is no room for them.
     TakesWithoutRoom,
+    /// Takes nothing without room, the entries that reads wait for included.
+    DropsBelowFloor,
     /// Does not hear that there is room again.
     StaysFull,
     /// Orders however much is not committed.
@@ -131,6 +133,8 @@ pub struct Node<M: Machine> {
     batches: VecDeque<u64>,
     /// The weight of the commands that the head took and that are not committed.
     uncommitted_weight: usize,
+    /// The head dropped a command for want of room beside what is not committed, and nothing was committed since.
+    crowded: bool,
     /// There is no room; where the log ended when that was said.
     full_at: Option<u64>,
     /// The operations of the log beyond `applied`.
@@ -180,7 +184,7 @@ pub struct NodeStatus {
     pub committed: u64,
     /// There is no room on this node since its log ended here.
     pub full_at: Option<u64>,
-    /// Whether the head takes no commands, since so many are not committed.
+    /// Whether the head dropped a command since so much is not committed, and takes none until something is.
     pub crowded: bool,
 }
 
@@ -221,6 +225,7 @@ impl<M: Machine> Node<M> {
             proposed: BTreeMap::new(),
             batches: VecDeque::new(),
             uncommitted_weight: 0,
+            crowded: false,
             full_at: None,
             unapplied: BTreeSet::new(),
             reads: Reads::new(),
@@ -260,7 +265,7 @@ impl<M: Machine> Node<M> {
             last: self.log.last(),
             committed: self.committed,
             full_at: self.full_at,
-            crowded: self.is_crowded(1),
+            crowded: self.crowded,
         }
     }
 

@@ -36,8 +36,13 @@ impl<M: Machine> Node<M> {
             return; // it has its place already
         }
         let weight = M::weight(&entry.command);
-        if self.proposed.contains_key(&entry.operation) || self.is_crowded(weight) {
-            return; // it waits already, or will be proposed again
+        if self.proposed.contains_key(&entry.operation) {
+            return; // it waits already
+        }
+        // Once one is dropped so are all, or large ones would wait for ever behind small ones that still fit.
+        self.crowded = self.crowded || self.is_crowded(weight);
+        if self.crowded {
+            return; // it will be proposed again
         }
         self.uncommitted_weight += weight;
         if self.proposed.is_empty() && self.options.batching {

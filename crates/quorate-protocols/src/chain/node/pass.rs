@@ -56,9 +56,11 @@ impl<M: Machine> Node<M> {
     pub(super) fn forwarded(&mut self, first: u64, entries: &Batch<M::Command>, cx: &mut Context<'_, Self>) {
         let next = self.log.last() + 1;
         let known = usize::try_from(next.saturating_sub(first)).unwrap_or(usize::MAX);
-        if known < entries.len() && !self.has_room() {
+        let fitting = self.fitting_len(first, entries.len());
+        if known < entries.len() && known >= fitting {
             return; // it will be sent again; asking for it now would only bring it again
         }
+        let entries = if fitting < entries.len() { &entries[..fitting].into() } else { entries };
         if first > next {
             self.up.greeted = Some(self.log.last());
             return self.welcome(cx); // a gap: say where our log ends
@@ -125,6 +127,7 @@ impl<M: Machine> Node<M> {
             self.uncommitted_weight -= entries.map(|entry| M::weight(&entry.command)).sum::<usize>();
         }
         self.committed = index;
+        self.crowded = false;
         while self.batches.front().is_some_and(|first| *first <= index) {
             self.batches.pop_front();
         }
