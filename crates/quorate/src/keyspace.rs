@@ -32,12 +32,12 @@ pub type View = quorate_machines::kv::View<StoreTable>;
 /// Why a keyspace did not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Its queue or its log is full. Nothing happened; try again later.
+    /// Its queue is full. Nothing happened; try again later.
     #[error("etcdserver: too many requests")]
     Busy,
     /// The log of this node, or of one that the chain waits for, is full until a checkpoint frees it or its disk has room
-    /// again. Nothing happened; try again later.
-    #[error("etcdserver: too many requests")]
+    /// again. Nothing happened; make room, and try again.
+    #[error("no room for writes: a member's disk or log is full, or a member is behind; the members' logs say which")]
     LogFull,
     /// A key is longer than the store can hold. Nothing happened, and never will.
     #[error("etcdserver: request is too large")]

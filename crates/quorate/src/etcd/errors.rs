@@ -1,5 +1,5 @@
 //! What etcd's clients are told when something is wrong: they match the code *and* the text, so both are etcd's, to the
-//! letter, and stand in one table.
+//! letter, and stand in one table. What etcd has no word for has etcd's code and a text of ours.
 
 use quorate_machines::kv::Refused;
 use tonic::{Code, Status};
@@ -55,6 +55,9 @@ table! {
     RequestTooLarge: InvalidArgument, "etcdserver: request is too large";
     /// Overload: ask again later.
     TooManyRequests: ResourceExhausted, "etcdserver: too many requests";
+    /// The log of this member, or of one that the chain waits for, is full: ask again when it has room. No text of etcd's.
+    LogFull: ResourceExhausted,
+        "quorate: no room for writes: a member's disk or log is full, or a member is behind; the members' logs say which";
     /// Auth is off.
     AuthNotEnabled: FailedPrecondition, "etcdserver: authentication is not enabled";
     /// No user named root, whom auth needs.
@@ -134,7 +137,8 @@ impl From<Refused> for EtcdError {
 impl From<Refusal> for EtcdError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Busy | Refusal::LogFull => Self::TooManyRequests,
+            Refusal::Busy => Self::TooManyRequests,
+            Refusal::LogFull => Self::LogFull,
             Refusal::KeyTooLong => Self::RequestTooLarge,
             Refusal::Unknown => Self::TimedOut,
             Refusal::Lost => Self::Corrupt,

@@ -9,6 +9,8 @@
 //!
 //! It also tells the node's member when the log has no room, and when it has again.
 
+mod room;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,10 +32,6 @@ use super::{Ask, Kv, LeaseTime, Refusal, Status, View};
 const NOTE_PATIENCE: Duration = Duration::from_millis(500);
 /// How often the page of metrics is written.
 const PAGE_EVERY: Duration = Duration::from_secs(1);
-/// How long the head may be crowded without anything being committed before new work is refused: some member keeps the
-/// chain from going on, and what is taken now would only wait to be called unknown.
-const STUCK_AFTER: Duration = Duration::from_secs(1);
-
 type KvRole = Role<Kv>;
 type KvMessage = Message<Kv>;
 
@@ -106,6 +104,8 @@ pub struct ChainPort {
     full: bool,
     /// The head is crowded: what was committed when that was first seen, and when.
     crowded: Option<(u64, Instant)>,
+    /// Whether it was said that the head refuses since others are behind.
+    said_behind: bool,
 }
 
 impl ChainPort {
@@ -138,6 +138,7 @@ impl ChainPort {
             trouble: None,
             full: false,
             crowded: None,
+            said_behind: false,
         }
     }
 
@@ -320,39 +321,6 @@ impl ChainPort {
         }
     }
 
-    /// Tells the member whether the log has room.
-    fn mind_room(&mut self, cx: &mut PortContext<'_, KvRole>) {
-        let full = cx.wal().is_full();
-        if full == self.full {
-            return;
-        }
-        let told = if full { Message::NoRoom } else { Message::RoomAgain };
-        if cx.push(self.outside(), Pid::chain(self.options.me.0, 0), told).is_err() {
-            return; // too much waits: the next batch tells it
-        }
-        self.full = full;
-        if full {
-            tracing::warn!("the log has no room: this node takes no new work until it has");
-        } else {
-            tracing::info!("the log has room again");
-        }
-    }
-
-    /// Sees since when the head has been crowded without anything being committed.
-    fn mind_crowd(&mut self, status: NodeStatus, now: Instant) {
-        let moved = |(committed, _): (u64, Instant)| committed != status.committed;
-        if !status.crowded {
-            self.crowded = None;
-        } else if self.crowded.is_none_or(moved) {
-            self.crowded = Some((status.committed, now));
-        }
-    }
-
-    /// Whether a command that is taken now would only wait: there is no room here, or some other member has none.
-    fn is_stuck(&self, cx: &PortContext<'_, KvRole>) -> bool {
-        self.full || self.crowded.is_some_and(|(_, since)| cx.now - since >= STUCK_AFTER)
-    }
-
     fn status(&self, status: NodeStatus, configuration: u64) -> Status {
         Status {
             head: self.options.head.0.into(),
@@ -472,6 +440,7 @@ impl Port<KvRole> for ChainPort {
         self.say_trouble(status);
         self.mind_crowd(status, cx.now);
         self.mind_room(cx);
+        self.say_behind(cx);
         self.end_leases(cx);
         self.mind_quota(cx);
         self.mind_log(cx);

@@ -19,7 +19,7 @@ const SETTINGS: &str = "patience_ms = 2000\ncheckpoint_bytes = 268435456";
 /// Room for two segments of the log and not for three.
 const SMALL_MEBIBYTES: usize = 150;
 /// How many put at once, so much each: less than the head takes beyond what is committed, so that it refuses only when
-/// puts have become unknown for want of a commit.
+/// puts have become unknown for want of a commit. What it takes is no whole number of them.
 const WRITER_COUNT: usize = 40;
 const VALUE_BYTES: usize = 256 << 10;
 const PUT_COUNT_MAX: usize = 4_000;
@@ -100,6 +100,15 @@ async fn has(node: &Node, puts: &Puts) {
     assert!(made_up.iter().all(|key| puts.unknown.contains(*key)), "node {} has {made_up:?}", node.id);
 }
 
+/// Waits until the head says that it is crowded (1), or is not (0).
+fn crowded(head: &Node, expected: u64) {
+    let ended = Instant::now() + PATIENCE;
+    while head.counter("quorate_chain_crowded") != expected {
+        assert!(Instant::now() < ended, "the head is not crowded, or still is: not {expected}");
+        std::thread::yield_now();
+    }
+}
+
 /// For each member in turn: its disk fills, and the head refuses, with a follower's disk as with its own. Nobody ends,
 /// reads go on, and when the disk grows so do writes.
 #[tokio::test]
@@ -120,6 +129,10 @@ async fn a_full_disk_stops_writes_until_it_has_room_and_ends_no_node() {
         let puts = fill(&cluster.nodes[0]).await;
         assert!(puts.acknowledged.len() > 100, "{} were acknowledged", puts.acknowledged.len());
         cluster.nodes[at].says("the log has no room");
+        if at > 0 {
+            crowded(&cluster.nodes[0], 1);
+            cluster.nodes[0].says("node 2 or one after it is behind");
+        }
         for node in &mut cluster.nodes {
             assert!(node.runs(), "node {} ended while the disk of node {} was full: {}", node.id, at + 1, node.said());
         }
@@ -130,6 +143,7 @@ async fn a_full_disk_stops_writes_until_it_has_room_and_ends_no_node() {
         while let Err(status) = cluster.nodes[0].put("after", "1").await {
             assert!(Instant::now() < ended, "puts do not go on: {status}");
         }
+        crowded(&cluster.nodes[0], 0);
         for node in &mut cluster.nodes {
             assert!(node.runs(), "node {} ended: {}", node.id, node.said());
             has(node, &puts).await;
