@@ -16,6 +16,9 @@ type Said = Message<Lists>;
 /// The shard of the person who tells a member how its disk is: no other has it.
 pub const HOST: u32 = 1_000;
 
+/// How long a member waits before it says something again for the first time.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
 /// What one person asks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wish {
@@ -36,6 +39,9 @@ pub struct Shape {
     pub batching: bool,
     /// How many commands the head may have taken that are not committed.
     pub uncommitted_len_max: usize,
+    /// The longest pause before something is said again. It changes when alarms ring and not what they do, so where alarms
+    /// may ring at any time it does not grow.
+    pub retry_after_max: Duration,
     /// Members whose disk has no room and then has again, and how often.
     pub full: Vec<(u32, usize)>,
     /// What to do to each member before it starts: tests break a rule here, to see it noticed.
@@ -47,7 +53,15 @@ impl Shape {
     #[must_use]
     pub fn new(node_count: u32, people: Vec<(u32, Vec<Wish>)>) -> Self {
         let uncommitted_len_max = NodeOptions::default().uncommitted_len_max;
-        Self { node_count, people, batching: false, uncommitted_len_max, full: Vec::new(), alter: |member| member }
+        Self {
+            node_count,
+            people,
+            batching: false,
+            uncommitted_len_max,
+            retry_after_max: Duration::ZERO,
+            full: Vec::new(),
+            alter: |member| member,
+        }
     }
 
     /// The same, with every member altered.
@@ -92,7 +106,11 @@ pub fn drawn(draw: &mut Draw) -> Shape {
         (node, wishes.collect())
     });
     let people = people.collect();
-    let shape = Shape { batching: draw.per_mille(500), ..Shape::new(node_count, people) };
+    let shape = Shape {
+        batching: draw.per_mille(500),
+        retry_after_max: NodeOptions::default().retry_after_max,
+        ..Shape::new(node_count, people)
+    };
     let shape = if draw.per_mille(300) { shape.uncommitted_len_max(draw.below(4) as usize + 1) } else { shape };
     (1..=node_count).fold(shape, |shape, node| match draw.below(10) {
         0 | 1 => shape.full(node, 1),
@@ -110,7 +128,9 @@ pub fn cast(shape: &Shape) -> Cast<ListRole> {
         cast = cast.process(Pid::chain(node.0, 0), Role::Node(Box::new(member(shape, node, &members))));
         let pid = Pid::client(node.0, 0);
         cast = if shape.people.iter().any(|(at, _)| *at == node.0) {
-            cast.process(pid, Role::Client(Client::new(1, ClientBounds::default())))
+            let first = ClientBounds::default();
+            let bounds = ClientBounds { retry_after_max: shape.retry_after_max.max(first.retry_after), ..first };
+            cast.process(pid, Role::Client(Client::new(1, bounds)))
         } else {
             cast.absent(pid)
         };
@@ -135,7 +155,8 @@ pub fn cast(shape: &Shape) -> Cast<ListRole> {
 fn member(shape: &Shape, node: NodeId, members: &[NodeId]) -> Node<Lists> {
     let options = NodeOptions {
         batching: shape.batching,
-        retry_after: Duration::from_millis(50),
+        retry_after: FIRST_PAUSE,
+        retry_after_max: shape.retry_after_max.max(FIRST_PAUSE),
         uncommitted_len_max: shape.uncommitted_len_max,
         ..NodeOptions::default()
     };

@@ -20,11 +20,21 @@ pub struct ClientBounds {
     pub waiting_weight_max: usize,
     /// How long to wait before asking again: at least this, at most twice this.
     pub retry_after: Duration,
+    /// The same, when nothing was answered however often it was asked: the pause doubles up to this.
+    pub retry_after_max: Duration,
+    /// Weight, about bytes, of the commands that are asked again at once, the oldest first. A single one may weigh more.
+    pub again_weight_max: usize,
 }
 
 impl Default for ClientBounds {
     fn default() -> Self {
-        Self { waiting_len_max: 16_384, waiting_weight_max: 64 << 20, retry_after: Duration::from_millis(100) }
+        Self {
+            waiting_len_max: 16_384,
+            waiting_weight_max: 64 << 20,
+            retry_after: Duration::from_millis(100),
+            retry_after_max: Duration::from_millis(1_600),
+            again_weight_max: 4 << 20,
+        }
     }
 }
 
@@ -40,6 +50,8 @@ pub struct Client<M: Machine> {
     waiting_weight: usize,
     /// Requests below this number were asked before the last alarm, so it is time to ask them again.
     old_below: u64,
+    /// The pause after which what waits is asked again.
+    pause: Duration,
 }
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -53,7 +65,17 @@ impl<M: Machine> Client<M> {
     /// A client that speaks under the configuration of length `configuration`.
     #[must_use]
     pub fn new(configuration: u64, bounds: ClientBounds) -> Self {
-        Self { configuration, bounds, boot: 0, next: 1, waiting: BTreeMap::new(), waiting_weight: 0, old_below: 0 }
+        let pause = bounds.retry_after;
+        Self {
+            configuration,
+            bounds,
+            boot: 0,
+            next: 1,
+            waiting: BTreeMap::new(),
+            waiting_weight: 0,
+            old_below: 0,
+            pause,
+        }
     }
 
     /// How many requests wait for their answers.
@@ -103,21 +125,32 @@ impl<M: Machine> Client<M> {
         let Some(waiting) = self.waiting.remove(&operation.number) else { return }; // answered before
         self.waiting_weight -= weight_of::<M>(&waiting.request);
         cx.send(waiting.asker, Message::Answered { token: waiting.token, answer });
+        let was_longer = self.pause > self.bounds.retry_after;
+        self.pause = self.bounds.retry_after;
         if self.waiting.is_empty() {
             cx.stop(Timer::Retry);
+        } else if was_longer {
+            self.wait(cx);
         }
     }
 
     fn ask_again(&mut self, cx: &mut Context<'_, Self>) {
-        for (number, _) in self.waiting.range(..self.old_below) {
+        let mut weight = 0;
+        for (number, waiting) in self.waiting.range(..self.old_below) {
+            weight += weight_of::<M>(&waiting.request);
+            if weight > self.bounds.again_weight_max && weight > weight_of::<M>(&waiting.request) {
+                break; // asked again when those before it are answered
+            }
             self.tell_node(*number, cx);
         }
+        // What the chain cannot take now it is not to be kept busy with.
+        self.pause = (self.pause * 2).min(self.bounds.retry_after_max);
         self.wait(cx);
     }
 
     fn wait(&mut self, cx: &mut Context<'_, Self>) {
         self.old_below = self.next;
-        cx.set(Timer::Retry, self.bounds.retry_after..self.bounds.retry_after * 2);
+        cx.set(Timer::Retry, self.pause..self.pause * 2);
     }
 }
 

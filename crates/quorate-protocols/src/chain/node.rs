@@ -8,6 +8,7 @@ mod join;
 mod order;
 mod pass;
 mod room;
+mod trouble;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -21,6 +22,7 @@ use super::log::Log;
 use super::message::{Entry, Message, OperationId, Record, Timer};
 use super::read::{Read, Reads};
 use super::session::Sessions;
+pub use trouble::Trouble;
 
 /// How a member behaves where the protocol leaves it free.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -31,6 +33,8 @@ pub struct NodeOptions {
     pub batch_weight_max: usize,
     /// How long to wait before saying again what was not answered: at least this, at most twice this.
     pub retry_after: Duration,
+    /// The same, when nothing was committed however often it was said: the pause doubles up to this.
+    pub retry_after_max: Duration,
     /// How many commands the head may have taken that are not committed.
     pub uncommitted_len_max: usize,
     /// Their weight, about bytes. A single command may weigh more.
@@ -43,23 +47,10 @@ impl Default for NodeOptions {
             batching: true,
             batch_weight_max: 1 << 20,
             retry_after: Duration::from_millis(50),
+            retry_after_max: Duration::from_millis(1_600),
             uncommitted_len_max: 64 << 10,
             uncommitted_weight_max: 32 << 20,
         }
-    }
-}
-
-impl core::fmt::Display for Trouble {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let (whose, last, committed) = match self {
-            Self::LostOwn { last, committed } => ("this node's", last, committed),
-            Self::LostBySuccessor { last, committed } => ("the successor's", last, committed),
-        };
-        write!(
-            f,
-            "{whose} log ends at entry {last}, but everything up to entry {committed} was on its disk once: its data \
-             folder was lost or replaced. Put the right folder back and start it again"
-        )
     }
 }
 
@@ -142,27 +133,11 @@ pub struct Node<M: Machine> {
     reads: Reads<M::Query>,
     /// Questions that wait for the tail to know: who, with which stamp, which.
     questions: Vec<(Pid, Stamp, u64)>,
-    retrying: bool,
+    /// The pause after which what is not committed is sent again.
+    pause: Duration,
+    /// The pause that the alarm is set with, while it is.
+    retrying: Option<Duration>,
     committed_at_retry: u64,
-}
-
-/// What keeps a member from taking its place: something that its disk had held is gone. A member never serves from it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Trouble {
-    /// Our own log ends at `last`, though everything up to `committed` was on our disk once.
-    LostOwn {
-        /// Where the log ends.
-        last: u64,
-        /// What was committed.
-        committed: u64,
-    },
-    /// The successor's log ends at `last`, though everything up to `committed` was on its disk once.
-    LostBySuccessor {
-        /// Where the log ends.
-        last: u64,
-        /// What was committed.
-        committed: u64,
-    },
 }
 
 /// How a member stands.
@@ -208,6 +183,7 @@ impl<M: Machine> Node<M> {
         Self {
             me,
             configuration,
+            pause: options.retry_after,
             options,
             observer: None,
             mutant: None,
@@ -230,7 +206,7 @@ impl<M: Machine> Node<M> {
             unapplied: BTreeSet::new(),
             reads: Reads::new(),
             questions: Vec::new(),
-            retrying: false,
+            retrying: None,
             committed_at_retry: base,
         }
     }
@@ -352,22 +328,25 @@ impl<M: Machine> Node<M> {
             || !self.joined
             || self.log.last() > self.committed
             || self.reads.open_question().is_some();
-        if unanswered && !self.retrying {
-            cx.set(Timer::Retry, self.options.retry_after..self.options.retry_after * 2);
-        } else if !unanswered && self.retrying {
+        let wanted = unanswered.then_some(self.pause);
+        if let Some(pause) = wanted.filter(|_| wanted != self.retrying) {
+            cx.set(Timer::Retry, pause..pause * 2);
+        } else if wanted.is_none() && self.retrying.is_some() {
             cx.stop(Timer::Retry);
         }
-        self.retrying = unanswered;
+        self.retrying = wanted;
     }
 
     fn retry(&mut self, cx: &mut Context<'_, Self>) {
-        self.retrying = false;
+        self.retrying = None;
         self.nudge(cx);
         if !self.is_tail() && (!self.joined || self.down.boot.is_none()) {
             self.greet(cx);
         } else if self.log.last() > self.committed && self.committed == self.committed_at_retry {
             self.pass_again(cx);
             self.ask_what_is_durable(cx);
+            // A chain that is stuck, as behind a full disk, is not to be kept busy by it.
+            self.pause = (self.pause * 2).min(self.options.retry_after_max);
         }
         self.ask_tail_again(cx);
         self.committed_at_retry = self.committed;

@@ -38,6 +38,7 @@ impl<M: Machine> Node<M> {
     pub(super) fn nudged(&mut self, stamp: Stamp, cx: &mut Context<'_, Self>) {
         if self.down.boot.is_none_or(|known| known < stamp.boot) {
             self.down = Down::default();
+            self.pause = self.options.retry_after;
             self.greet(cx);
         }
     }

@@ -128,6 +128,7 @@ impl<M: Machine> Node<M> {
         }
         self.committed = index;
         self.crowded = false;
+        self.pause = self.options.retry_after;
         while self.batches.front().is_some_and(|first| *first <= index) {
             self.batches.pop_front();
         }
