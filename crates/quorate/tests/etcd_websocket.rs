@@ -5,6 +5,7 @@ mod support;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use support::{Server, soon, start};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Response;
@@ -143,9 +144,51 @@ async fn a_message_that_is_too_long_ends_the_conversation() {
     let long = "x".repeat(8 << 20);
     // The other side may close before it took everything.
     let _ = soon(talk.0.send(Message::text(long))).await;
-    let ended = soon(talk.0.next()).await;
-    assert!(!matches!(ended, Some(Ok(Message::Text(_)))), "{ended:?}");
+    assert_eq!(talk.closed().await, CloseCode::Size);
     assert_eq!(server.put("a", "1").await, 2, "the server goes on");
+}
+
+#[tokio::test]
+async fn a_mistake_is_said_by_its_code() {
+    let server = start().await;
+    // A frame's head, a mask of nothing, and the payload (RFC 6455, 5.2).
+    for (frame, code) in [
+        (&[0x81, 0x81, 0, 0, 0, 0, 0xff][..], CloseCode::Invalid),
+        (&[0x83, 0x80, 0, 0, 0, 0], CloseCode::Protocol),
+        (&[0x81, 0x01, b'x'], CloseCode::Protocol),
+    ] {
+        let mut talk = Talk::open(&server, "/v3/watch").await;
+        soon(talk.0.get_mut().write_all(frame)).await.expect("said");
+        assert_eq!(talk.closed().await, code, "{frame:?}");
+    }
+}
+
+/// A review saw a process grow by 240 MB over 400 MB of pings, since the replies waited for a client that read none.
+#[tokio::test]
+async fn pings_of_a_client_that_never_reads_do_not_pile_up() {
+    const FLOOD_BYTES: usize = 200 << 20;
+    const GROWTH_KIB_MAX: u64 = 64 << 10;
+    let server = start().await;
+    let mut talk = Talk::open(&server, "/v3/watch").await;
+    let ping = [&[0x89, 0x80 | 125, 0, 0, 0, 0][..], &[7; 125]].concat();
+    let pings = ping.repeat(1_000);
+    let before = resident_kib();
+    for _ in 0..FLOOD_BYTES / pings.len() {
+        let said = talk.0.get_mut().write_all(&pings);
+        if tokio::time::timeout(std::time::Duration::from_secs(1), said).await.is_err() {
+            break; // it is not read any more
+        }
+    }
+    let growth = resident_kib().saturating_sub(before);
+    assert!(growth < GROWTH_KIB_MAX, "{growth} KiB");
+    assert_eq!(server.put("a", "1").await, 2, "the server goes on");
+}
+
+/// The memory that this process has.
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("it is there");
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::{Body as _, Frame};
@@ -36,15 +36,23 @@ pub(super) async fn respond(services: &Services, rpc: Rpc, request: Request<Inco
     match *request.method() {
         Method::POST => {
             let (head, body) = request.into_parts();
-            call(services, rpc, head.headers, Body::new(body)).await
+            call(services, rpc, head.headers, Body::new(body), Form::Values).await
         }
         Method::OPTIONS => pages::response(StatusCode::OK, JSON, ""),
         _ => pages::response(StatusCode::METHOD_NOT_ALLOWED, "text/plain; charset=utf-8", "Method Not Allowed\n"),
     }
 }
 
+/// How the messages of a stream stand in its body.
+pub(super) enum Form {
+    /// As JSON values, one after the other, cut anywhere.
+    Values,
+    /// Each frame is one.
+    Frames,
+}
+
 /// Answers a call that `body` asks for. Each frame of a stream's answer is a whole line.
-pub(super) async fn call(services: &Services, rpc: Rpc, headers: HeaderMap, body: Body) -> Response<Body> {
+pub(super) async fn call(services: &Services, rpc: Rpc, headers: HeaderMap, body: Body, form: Form) -> Response<Body> {
     let gateway = services.gateway();
     gateway.metrics.started(rpc);
     let Some(turn) = services.turn(rpc) else {
@@ -52,7 +60,7 @@ pub(super) async fn call(services: &Services, rpc: Rpc, headers: HeaderMap, body
         return failure(&EtcdError::TooManyRequests.status());
     };
     let mut ending = Ending::of(turn, rpc);
-    let call = Call { headers, body, bytes_max: bytes_max(gateway) };
+    let call = Call { headers, body, form, bytes_max: bytes_max(gateway) };
     match answer(gateway.clone(), rpc, call, &mut ending).await {
         Ok(response) => response,
         Err(status) => {
@@ -141,6 +149,7 @@ fn unsayable(error: serde_json::Error) -> Status {
 struct Call {
     headers: HeaderMap,
     body: Body,
+    form: Form,
     bytes_max: usize,
 }
 
@@ -169,7 +178,9 @@ impl Call {
     fn messages<M>(self) -> Messages<M> {
         Messages {
             body: self.body,
+            form: self.form,
             read: BytesMut::new(),
+            scan: Scan::default(),
             bytes_max: self.bytes_max,
             ended: false,
             message: PhantomData,
@@ -177,10 +188,12 @@ impl Call {
     }
 }
 
-/// Messages from a body of JSON values, one after the other.
+/// Messages from a body of JSON values.
 struct Messages<M> {
     body: Body,
+    form: Form,
     read: BytesMut,
+    scan: Scan,
     bytes_max: usize,
     ended: bool,
     message: PhantomData<fn() -> M>,
@@ -189,20 +202,46 @@ struct Messages<M> {
 impl<M: DeserializeOwned> Messages<M> {
     /// The next message in what was read; `None` when it is not all there.
     fn take(&mut self) -> Result<Option<M>, serde_json::Error> {
-        let mut values = serde_json::Deserializer::from_slice(&self.read).into_iter::<M>();
-        match values.next() {
-            Some(Ok(message)) => {
-                let used = values.byte_offset();
-                self.read.advance(used);
-                Ok(Some(message))
-            }
-            Some(Err(error)) if error.is_eof() && !self.ended => Ok(None),
-            Some(Err(error)) => Err(error),
-            None => {
-                self.read.clear();
-                Ok(None)
+        let end = match self.form {
+            Form::Frames => self.read.len(),
+            Form::Values => match self.scan.end(&self.read) {
+                Some(end) => end,
+                None if self.ended => self.read.len(),
+                None => return Ok(None),
+            },
+        };
+        let value = self.read.split_to(end);
+        self.scan = Scan::default();
+        if value.iter().all(u8::is_ascii_whitespace) { Ok(None) } else { serde_json::from_slice(&value).map(Some) }
+    }
+}
+
+/// Looks for the end of an object, at each byte once: a client may send them one by one.
+#[derive(Default)]
+struct Scan {
+    seen: usize,
+    depth: usize,
+    in_text: bool,
+    is_escaped: bool,
+}
+
+impl Scan {
+    /// Where the first object ends, or what is none begins; `None` when it is not all there.
+    fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+        while let Some(&byte) = bytes.get(self.seen) {
+            self.seen += 1;
+            match byte {
+                _ if self.is_escaped => self.is_escaped = false,
+                b'\\' if self.in_text => self.is_escaped = true,
+                b'"' if self.depth > 0 => self.in_text = !self.in_text,
+                _ if self.in_text => {}
+                b'{' => self.depth += 1,
+                b'}' if self.depth > 1 => self.depth -= 1,
+                _ if self.depth > 0 && byte != b'}' || byte.is_ascii_whitespace() => {}
+                _ => return Some(self.seen),
             }
         }
+        None
     }
 }
 
