@@ -7,7 +7,9 @@
 //!
 //! So the value is replaced in the header block by a host that is no longer. No longer, since both sides remember headers in a
 //! table that HPACK (RFC 7541, 4.1) bounds by their lengths: ours must not forget what the client still refers to. Only a
-//! value that is spelled out has to be looked at; what refers to the table finds the host there.
+//! value that is spelled out has to be looked at; what refers to the table finds the host there. A value that is longer than
+//! the whole table empties it (4.4), where a host would stay; so that one is left as it is, and reset. A frame whose headers
+//! go on in a CONTINUATION is not looked at either, nor what follows it: no client of ours says so much.
 //!
 //! A connection whose first request has nothing to mend is not looked at again: a gRPC client says the same each time.
 //!
@@ -17,11 +19,13 @@ use std::io;
 use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use httlib_huffman::DecoderSpeed;
 use http::uri::Authority;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
 
 /// What a connection of HTTP/2 begins with (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -37,6 +41,9 @@ const PRIORITY: u8 = 0x20;
 const AUTHORITY_INDEX: usize = 1;
 /// The shortest host, as a text that is not encoded.
 const HOST: &[u8] = b"\x01-";
+/// How much HPACK's table holds, and what an entry takes beside its name and value (RFC 7541, 4.1; RFC 9113, 6.5.2).
+const TABLE_BYTES: usize = 4_096;
+const ENTRY_BYTES: usize = 32 + ":authority".len();
 
 /// A client's bytes, mended.
 pub(super) struct Mended<S> {
@@ -45,11 +52,15 @@ pub(super) struct Mended<S> {
     mender: Option<Mender>,
     /// What was looked at and waits to be read.
     ready: BytesMut,
+    /// The end of the time that the client has to say which protocol it speaks.
+    patience: Pin<Box<Sleep>>,
 }
 
 impl<S> Mended<S> {
-    pub fn new(socket: S) -> Self {
-        Self { socket, mender: Some(Mender::default()), ready: BytesMut::new() }
+    /// The client has `patience` to say which protocol it speaks; reading fails then.
+    pub fn new(socket: S, patience: Duration) -> Self {
+        let patience = Box::pin(tokio::time::sleep(patience));
+        Self { socket, mender: Some(Mender::default()), ready: BytesMut::new(), patience }
     }
 }
 
@@ -65,7 +76,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Mended<S> {
             }
             let Some(mender) = &mut this.mender else { return Pin::new(&mut this.socket).poll_read(cx, buffer) };
             let before = buffer.filled().len();
-            ready!(Pin::new(&mut this.socket).poll_read(cx, buffer))?;
+            let polled = Pin::new(&mut this.socket).poll_read(cx, buffer);
+            if polled.is_pending() && matches!(mender.place, Place::Preface(_)) {
+                ready!(this.patience.as_mut().poll(cx));
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            ready!(polled)?;
             let bytes = &buffer.filled()[before..];
             let more = !bytes.is_empty() && mender.look(bytes, &mut this.ready);
             buffer.set_filled(before);
@@ -254,7 +270,7 @@ fn odd_authority(block: &[u8]) -> Option<Range<usize>> {
     }
 }
 
-/// Whether a text is no host. The empty one is none either, but there is nothing that is no longer.
+/// Whether a text is no host, and one may take its place. The empty one is none either, but there is nothing that is no longer.
 fn is_odd(encoded: &[u8], is_huffman: bool) -> bool {
     let mut decoded = Vec::new();
     let text = match is_huffman {
@@ -262,7 +278,7 @@ fn is_odd(encoded: &[u8], is_huffman: bool) -> bool {
         true => &decoded,
         false => encoded,
     };
-    !text.is_empty() && Authority::try_from(text).is_err()
+    !text.is_empty() && text.len() + ENTRY_BYTES <= TABLE_BYTES && Authority::try_from(text).is_err()
 }
 
 /// A whole number in the last `bits` of a byte and what follows (RFC 7541, 5.1).
@@ -301,7 +317,6 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     const ODD: &str = "http://127.0.0.1:2379";
-    const TABLE_BYTES: usize = 4_096;
 
     /// A client that remembers headers as Go's does: everything that is spelled out, the oldest forgotten first.
     struct Client {
@@ -421,6 +436,26 @@ mod tests {
     }
 
     #[test]
+    fn what_empties_the_table_is_left_as_it_is() {
+        for (len, is_mended) in [(TABLE_BYTES - ENTRY_BYTES, true), (TABLE_BYTES - ENTRY_BYTES + 1, false)] {
+            let [low, high] = [(len - 127) % 128, (len - 127) / 128].map(|part| u8::try_from(part).expect("7 bits"));
+            let block = [&[0x41, 0x7f, 0x80 | low, high][..], &vec![b'/'; len]].concat();
+            let bytes = [opening(), frame(HEADERS, END_HEADERS, &block)].concat();
+            assert_eq!(looked_at([&bytes[..]]).0 != bytes, is_mended, "{len}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_say_what_it_speaks_is_not_kept() {
+        for said in [&b""[..], b"PRI * HT"] {
+            let (mut client, server) = tokio::io::duplex(64);
+            client.write_all(said).await.expect("there is room");
+            let ended = Mended::new(server, Duration::from_millis(1)).read_to_end(&mut Vec::new()).await;
+            assert_eq!(ended.expect_err("it said no more").kind(), io::ErrorKind::TimedOut);
+        }
+    }
+
+    #[test]
     fn damaged_bytes_are_passed_on_the_same_however_they_come() {
         let mut draw = ChaCha8Rng::seed_from_u64(1);
         let mut client = Client::new(ODD);
@@ -450,7 +485,7 @@ mod tests {
             client.write_all(&bytes).await.expect("it is read");
             client.read_to_end(&mut Vec::new()).await // until the server is done
         });
-        let mut server = h2::server::handshake(Mended::new(server)).await.expect("HTTP/2");
+        let mut server = h2::server::handshake(Mended::new(server, Duration::from_secs(60))).await.expect("HTTP/2");
         for request in 0..REQUESTS {
             let (head, mut respond) = server.accept().await.expect("a request").expect("no error");
             assert_eq!(head.uri().authority().map(Authority::as_str), Some("-"));

@@ -28,13 +28,14 @@ use crate::etcd::Gateway;
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 /// How much a client may send on one connection before it has to wait.
 const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
-/// How many calls and streams one connection may have at once.
-const STREAMS_MAX: u32 = 20_000;
+/// How many calls and streams one connection may have at once: few of the calls that a gateway serves, so that one client
+/// does not lock out the others.
+const STREAMS_MAX: u32 = 2_048;
 /// How much waits on a stream for the client to read before whoever makes it waits.
 const SEND_BUFFER_BYTES: usize = 64 << 10;
 /// How long a connection may be silent before it is asked whether it lives, and how long it has to answer.
 pub(super) const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
-/// How long a client may take for the head of an HTTP/1.1 request.
+/// How long a client may take to say which protocol it speaks, and for the head of an HTTP/1.1 request.
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 /// How long calls may go on after the end was asked for.
 const GRACE: Duration = Duration::from_secs(3);
@@ -133,7 +134,7 @@ async fn connection(
     let _ = socket.set_nodelay(true);
     let metrics = services.metrics();
     metrics.connections.add(1);
-    let socket = TokioIo::new(Mended::new(Metered { socket, metrics: metrics.clone() }));
+    let socket = TokioIo::new(Mended::new(Metered { socket, metrics: metrics.clone() }, HEAD_PATIENCE));
     let websocket = Websocket::new(closed.clone());
     let service = Connected { services, websocket: websocket.clone() };
     let connection = server.serve_connection_with_upgrades(socket, service);
