@@ -107,6 +107,45 @@ async fn an_error_carries_every_field_that_a_client_may_look_for() {
     assert_eq!(call(&server, "GET", "/nowhere", "").await.status, 404);
 }
 
+/// A review locked everybody out with requests that were announced and never sent.
+#[tokio::test]
+async fn a_request_that_does_not_arrive_takes_nobodys_turn() {
+    let limits = quorate::etcd::Limits { calls_max: 1, ..Default::default() };
+    let server = start_with(1, limits).await;
+    let mut idle = soon(TcpStream::connect(server.address)).await.expect("it listens");
+    let head = "POST /v3/kv/put HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n";
+    soon(idle.write_all(head.as_bytes())).await.expect("sent");
+    let mut asked_for = [0; 12];
+    soon(idle.read_exact(&mut asked_for)).await.expect("the body is waited for");
+    assert_eq!(&asked_for, b"HTTP/1.1 100");
+    assert_eq!(server.put("a", "1").await, 2);
+}
+
+#[tokio::test]
+async fn values_of_a_stream_may_be_cut_anywhere() {
+    let server = start().await;
+    let create = r#" {"create_request": {"key": "YQ==", "of_the_future": ["}", "\\\"}{"], "watch_id": 3}}"#;
+    let body = format!("{create}{}", create.replace('3', "4"));
+    let mut socket = soon(TcpStream::connect(server.address)).await.expect("it listens");
+    let head = format!("POST /v3/watch HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len() + 1);
+    soon(socket.write_all(head.as_bytes())).await.expect("sent");
+    socket.set_nodelay(true).expect("a socket");
+    for byte in body.as_bytes() {
+        soon(socket.write_all(&[*byte])).await.expect("sent");
+        tokio::task::yield_now().await;
+    }
+    let mut lines = BufReader::new(socket).lines();
+    for watch_id in [3, 4] {
+        let line = loop {
+            let line = soon(lines.next_line()).await.expect("a line").expect("no end");
+            if line.starts_with('{') {
+                break serde_json::from_str::<Value>(&line).expect("JSON");
+            }
+        };
+        assert_eq!(line["result"]["watch_id"], watch_id.to_string(), "{line}");
+    }
+}
+
 #[tokio::test]
 async fn a_watch_is_lines_of_results() {
     let server = start().await;

@@ -12,21 +12,22 @@ use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::{Body as _, Frame};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
 use super::pages::{self, JSON};
-use super::service::{Ending, Services};
+use super::service::{BODY_PATIENCE, Ending, Services, TOO_SLOW};
 use crate::etcd::generated::etcdserverpb::{
     auth_server::Auth as _, cluster_server::Cluster as _, kv_server::Kv as _, lease_server::Lease as _,
     maintenance_server::Maintenance as _,
 };
 use crate::etcd::generated::{v3electionpb::election_server::Election as _, v3lockpb::lock_server::Lock as _};
-use crate::etcd::rpc::Rpc;
+use crate::etcd::rpc::{Kind, Rpc};
 use crate::etcd::{
     Auth, ClusterService, Election, EtcdError, Gateway, KeepAlives, Kv, Lease, Lock, Maintenance, Watch,
 };
@@ -54,13 +55,19 @@ pub(super) enum Form {
 /// Answers a call that `body` asks for. Each frame of a stream's answer is a whole line.
 pub(super) async fn call(services: &Services, rpc: Rpc, headers: HeaderMap, body: Body, form: Form) -> Response<Body> {
     let gateway = services.gateway();
+    let mut call = Call { headers, body, form, bytes_max: bytes_max(gateway) };
+    // One that never sends its request takes nobody's turn.
+    let arrived = if rpc.kind() == Kind::Unary { call.arrive().await } else { Ok(()) };
     gateway.metrics.started(rpc);
+    if let Err(status) = arrived {
+        gateway.metrics.handled(rpc, status.code());
+        return failure(&status);
+    }
     let Some(turn) = services.turn(rpc) else {
         gateway.metrics.handled(rpc, Code::ResourceExhausted);
         return failure(&EtcdError::TooManyRequests.status());
     };
     let mut ending = Ending::of(turn, rpc);
-    let call = Call { headers, body, form, bytes_max: bytes_max(gateway) };
     match answer(gateway.clone(), rpc, call, &mut ending).await {
         Ok(response) => response,
         Err(status) => {
@@ -158,13 +165,24 @@ impl Call {
         self.headers.get("grpc-metadata-hasleader").is_some_and(|wanted| wanted.as_bytes() == b"true")
     }
 
-    /// The one message that the body is. An empty body is an empty message.
-    async fn message<M: DeserializeOwned>(self) -> Result<tonic::Request<M>, Status> {
-        let requires_leader = self.requires_leader();
-        let body = Limited::new(self.body, self.bytes_max).collect().await.map_err(|_| {
+    /// Waits until all of the body is there.
+    async fn arrive(&mut self) -> Result<(), Status> {
+        let body = Limited::new(std::mem::take(&mut self.body), self.bytes_max);
+        let Ok(body) = timeout(BODY_PATIENCE, body.collect()).await else {
+            return Err(Status::deadline_exceeded(TOO_SLOW));
+        };
+        let body = body.map_err(|_| {
             Status::invalid_argument(EtcdError::RequestTooLarge.code_and_text().1) // or it broke off: nobody listens then
         })?;
-        let body = body.to_bytes();
+        self.body = Body::new(Full::new(body.to_bytes()));
+        Ok(())
+    }
+
+    /// The one message that the body is. An empty body is an empty message.
+    async fn message<M: DeserializeOwned>(mut self) -> Result<tonic::Request<M>, Status> {
+        let requires_leader = self.requires_leader();
+        self.arrive().await?; // at once, if it had to be there before
+        let body = self.body.collect().await?.to_bytes();
         let body = if body.iter().all(u8::is_ascii_whitespace) { &b"{}"[..] } else { &body[..] };
         let message = serde_json::from_slice(body).map_err(|error| Status::invalid_argument(error.to_string()))?;
         let mut request = tonic::Request::new(message);

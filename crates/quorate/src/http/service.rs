@@ -2,19 +2,24 @@
 //!
 //! No router and no layers stand between a connection and a service: a call costs a look at the path, a count, and what
 //! the service does.
+//!
+//! A call of the JSON gateway is counted among those being served when its request is there; one of gRPC from its headers
+//! on, so its request has to be there in time, and a connection may have few streams.
 
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, header};
-use http_body::Frame;
+use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::Sleep;
 use tonic::body::Body;
-use tonic::codegen::{BoxFuture, Service as _};
+use tonic::codegen::{BoxFuture, Service as _, StdError};
 use tonic::{Code, Status};
 
 use super::metrics::Metrics;
@@ -30,6 +35,10 @@ use crate::etcd::generated::{
 };
 use crate::etcd::rpc::{Kind, Rpc, Service};
 use crate::etcd::{Auth, ClusterService, Election, EtcdError, Gateway, Health, Kv, Lease, Lock, Maintenance, Watch};
+
+/// How long a request of one message may take to arrive.
+pub(super) const BODY_PATIENCE: Duration = Duration::from_secs(50);
+pub(super) const TOO_SLOW: &str = "the request did not arrive in time";
 
 /// All services of a gateway.
 #[derive(Clone)]
@@ -77,7 +86,7 @@ impl Services {
         &self.0.gateway
     }
 
-    fn call_grpc(&self, rpc: Rpc, request: Request<Incoming>) -> BoxFuture<Response<Body>, Infallible> {
+    fn call_grpc(&self, rpc: Rpc, request: Request<Arriving>) -> BoxFuture<Response<Body>, Infallible> {
         let shared = &*self.0;
         match rpc.service() {
             Service::Kv => shared.kv.clone().call(request),
@@ -103,6 +112,7 @@ impl Services {
             metrics.handled(rpc, Code::ResourceExhausted);
             return Answering::Now(Some(EtcdError::TooManyRequests.status().into_http()));
         };
+        let request = request.map(|body| Arriving { body, is_timed: rpc.kind() == Kind::Unary, patience: None });
         Answering::Grpc { call: self.call_grpc(rpc, request), ending: Some(Ending::of(turn, rpc)) }
     }
 
@@ -162,6 +172,39 @@ impl Ending {
 impl Drop for Ending {
     fn drop(&mut self) {
         self.with(Code::Cancelled);
+    }
+}
+
+/// The body of a request, which fails when it takes too long.
+struct Arriving {
+    body: Incoming,
+    is_timed: bool,
+    /// Nothing until there is something to wait for: most requests are there at once.
+    patience: Option<Pin<Box<Sleep>>>,
+}
+
+impl http_body::Body for Arriving {
+    type Data = Bytes;
+    type Error = StdError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            return Poll::Ready(frame.map(|frame| frame.map_err(StdError::from)));
+        }
+        if !self.is_timed {
+            return Poll::Pending;
+        }
+        let patience = self.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(BODY_PATIENCE)));
+        ready!(patience.as_mut().poll(cx));
+        Poll::Ready(Some(Err(Status::deadline_exceeded(TOO_SLOW).into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
