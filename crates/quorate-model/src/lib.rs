@@ -13,6 +13,7 @@ pub mod machine;
 pub mod outbox;
 pub mod pid;
 pub mod process;
+pub mod quorum;
 pub mod time;
 pub mod trace;
 

@@ -19,6 +19,14 @@ pub enum Service {
     Outside,
     /// A member of the cluster, that gossips.
     Gossip,
+    /// Who promises and votes for a write-once register.
+    Acceptor,
+    /// Who brings values before the acceptors of a write-once register.
+    Proposer,
+    /// Who finds out which value of a write-once register was chosen.
+    Learner,
+    /// A member of a log that is decided by consensus.
+    Consensus,
 }
 
 /// The address of a process: the node that runs it, what it does there, and for which shard.
@@ -51,6 +59,30 @@ impl Pid {
         Self { node: NodeId(node), service: Service::Gossip, shard: 0 }
     }
 
+    /// The acceptor of register `shard` on `node`.
+    #[must_use]
+    pub const fn acceptor(node: u32, shard: u32) -> Self {
+        Self { node: NodeId(node), service: Service::Acceptor, shard }
+    }
+
+    /// The proposer of register `shard` on `node`.
+    #[must_use]
+    pub const fn proposer(node: u32, shard: u32) -> Self {
+        Self { node: NodeId(node), service: Service::Proposer, shard }
+    }
+
+    /// The learner of register `shard` on `node`.
+    #[must_use]
+    pub const fn learner(node: u32, shard: u32) -> Self {
+        Self { node: NodeId(node), service: Service::Learner, shard }
+    }
+
+    /// The member on `node` of the log of `shard` that is decided by consensus.
+    #[must_use]
+    pub const fn consensus(node: u32, shard: u32) -> Self {
+        Self { node: NodeId(node), service: Service::Consensus, shard }
+    }
+
     /// The outside asker number `shard` at `node`.
     #[must_use]
     pub const fn outside(node: u32, shard: u32) -> Self {
@@ -71,6 +103,10 @@ impl fmt::Display for Pid {
             Service::Client => "client",
             Service::Outside => "outside",
             Service::Gossip => "member",
+            Service::Acceptor => "acceptor",
+            Service::Proposer => "proposer",
+            Service::Learner => "learner",
+            Service::Consensus => "member",
         };
         write!(f, "{service}{}", self.node.0)?;
         if self.shard > 0 {
@@ -98,6 +134,10 @@ impl Wire for Pid {
             Service::Client => 2,
             Service::Outside => 3,
             Service::Gossip => 4,
+            Service::Acceptor => 5,
+            Service::Proposer => 6,
+            Service::Learner => 7,
+            Service::Consensus => 8,
         });
         self.shard.encode(out);
     }
@@ -109,6 +149,10 @@ impl Wire for Pid {
             2 => Service::Client,
             3 => Service::Outside,
             4 => Service::Gossip,
+            5 => Service::Acceptor,
+            6 => Service::Proposer,
+            7 => Service::Learner,
+            8 => Service::Consensus,
             other => return Err(DecodeError::Unknown { what: "service", value: other.into() }),
         };
         Ok(Self { node, service, shard: u32::decode(input)? })

@@ -6,3 +6,5 @@ extern crate alloc;
 
 pub mod chain;
 pub mod gossip;
+pub mod operation;
+pub mod paxos;

@@ -4,6 +4,8 @@ pub mod chain;
 pub mod gossip;
 pub mod gossip_crowd;
 mod lists;
+pub mod paxos_log;
+pub mod paxos_register;
 pub mod store;
 
 pub use lists::{Append, ListSpec, Lists, Read};
