@@ -81,6 +81,8 @@ pub enum Mutant {
     ReadsUnconfirmed,
     /// Answers reads before what earlier leaders ordered is applied.
     ReadsBeforeFloor,
+    /// Answers reads before it has heard the members who decide now.
+    ReadsDuringChange,
     /// Counts the votes of new members before the change is chosen.
     UsesMembersEarly,
     /// Orders behind a change of members before it is chosen.

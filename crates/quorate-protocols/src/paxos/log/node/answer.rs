@@ -3,7 +3,8 @@
 //! A member asks the leader; the leader asks a quorum whether it still leads, or holds a lease. All that wait share one
 //! question and one round. Whoever was acknowledged before a round began was so by this leader, or in a lower ballot: had
 //! a quorum voted in a higher one, somebody in the quorum of the round would have promised that and refused. What lower
-//! ballots may have chosen the leader found in phase 1, and it lies up to the floor.
+//! ballots may have chosen the leader found in phase 1, and it lies up to the floor; unless it found a change of members
+//! there: then it answers when it has done phase 1 with those, too.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -32,7 +33,7 @@ impl<M: Machine> Node<M> {
         match &self.phase {
             Phase::Leading(_) => self.questioned(cx.me, question, cx),
             Phase::Preparing(_) => {} // asked when we lead
-            Phase::Following if self.guide().is_none() => self.campaign(cx),
+            Phase::Following if self.must_lead_for(cx.me) => self.campaign(cx),
             Phase::Following => {
                 self.asked = true;
                 self.send_guide(Message::Question { operation: question }, cx);
@@ -44,11 +45,16 @@ impl<M: Machine> Node<M> {
     pub(super) fn questioned(&mut self, from: Pid, question: OperationId, cx: &mut Context<'_, Self>) {
         let Phase::Leading(leading) = &mut self.phase else {
             return match &self.phase {
-                Phase::Following if self.guide().is_none() => self.campaign(cx),
+                Phase::Following if self.must_lead_for(from) => self.campaign(cx),
                 Phase::Following => self.refuse(from, Ballot::default(), cx),
                 _ => {} // it will ask again
             };
         };
+        // What a leader finds in phase 1 may end with a change of members, and they may have decided more since.
+        let last = self.acceptor.get(leading.last).filter(|_| leading.last > self.replica.applied);
+        if last.is_some_and(|vote| vote.item.changes_members()) && self.mutant != Some(Mutant::ReadsDuringChange) {
+            return; // asked again when it is chosen
+        }
         let index = leading.floor.max(self.replica.applied);
         let left = match (&self.options.lease, &leading.proof) {
             (Some(lease), Some(proof)) => proof.remaining(lease.term, cx.now),

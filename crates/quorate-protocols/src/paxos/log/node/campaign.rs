@@ -35,7 +35,7 @@ impl<M: Machine> Node<M> {
             }
             _ => {}
         }
-        let guide = self.guide();
+        let must_lead = self.must_lead_for(from);
         match &mut self.phase {
             Phase::Leading(leading) => {
                 leading.proposals.add(entry);
@@ -45,7 +45,7 @@ impl<M: Machine> Node<M> {
                 self.order(cx);
             }
             Phase::Preparing(preparing) => preparing.proposals.add(entry),
-            Phase::Following if guide.is_none() => {
+            Phase::Following if must_lead => {
                 self.campaign(cx);
                 match &mut self.phase {
                     Phase::Following => {} // a lease forbids it: it will be proposed again
@@ -62,6 +62,12 @@ impl<M: Machine> Node<M> {
                 self.send_guide(Message::Propose { entry }, cx);
             }
         }
+    }
+
+    /// Whether nobody else can do what `asker` asks for: we are a member, and know no leader, or it is the leader that we
+    /// know who asks, so it leads no more.
+    pub(super) fn must_lead_for(&self, asker: Pid) -> bool {
+        self.is_member() && self.guide().is_none_or(|guide| guide == asker.node)
     }
 
     /// Tries to lead, in a ballot above all that we know of.
@@ -84,10 +90,9 @@ impl<M: Machine> Node<M> {
         let promises = BTreeMap::from([(self.me, applied)]);
         self.phase = Phase::Preparing(Preparing { ballot, promises, recovered, proposals });
         self.ask_for_promises(cx);
-        self.lead_if_promised(cx);
     }
 
-    /// Asks the members who have not promised.
+    /// Asks the members who have not promised. Perhaps there are enough, now that the members are others.
     pub(super) fn ask_for_promises(&mut self, cx: &mut Context<'_, Self>) {
         let Phase::Preparing(preparing) = &self.phase else { return };
         let message = Message::Prepare { ballot: preparing.ballot, applied: self.replica.applied };
@@ -96,6 +101,7 @@ impl<M: Machine> Node<M> {
                 cx.send(Self::member(node, cx), message.clone());
             }
         }
+        self.lead_if_promised(cx);
     }
 
     /// A member promises.

@@ -270,6 +270,7 @@ impl<M: Machine> Node<M> {
 
     /// Somebody began anew, and knows no more what was chosen, or has not heard of it.
     pub(super) fn nudged(&mut self, from: Pid, cx: &mut Context<'_, Self>) {
+        let must_lead = self.must_lead_for(from);
         match &mut self.phase {
             Phase::Leading(leading) => {
                 let peer = leading.peers.entry(from.node).or_default();
@@ -277,6 +278,7 @@ impl<M: Machine> Node<M> {
                 self.tell_standing(from.node, cx);
             }
             Phase::Preparing(_) => {} // he hears of it when we lead
+            Phase::Following if must_lead => self.campaign(cx),
             Phase::Following => self.refuse(from, Ballot::default(), cx),
         }
     }
