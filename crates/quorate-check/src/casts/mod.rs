@@ -6,6 +6,7 @@ pub mod gossip_crowd;
 mod lists;
 pub mod paxos_log;
 pub mod paxos_register;
+pub mod paxos_store;
 pub mod store;
 
 pub use lists::{Append, ListSpec, Lists, Read};

@@ -13,10 +13,10 @@ use crate::cast::{Call, Cast, Status};
 use crate::linearizable::{Condition, Store, StoreOp, StoreRet, Write};
 use crate::simulate::Draw;
 
-type Machine = Kv<MemoryTable>;
+pub(super) type Machine = Kv<MemoryTable>;
 /// A chain's process over the store.
 pub type StoreRole = Role<Machine>;
-type StoreWish = StoreOp<u8, u64>;
+pub(super) type StoreWish = StoreOp<u8, u64>;
 
 /// The bounds of what a seed draws.
 const NODE_COUNT_MAX: u64 = 5;
@@ -49,7 +49,7 @@ pub fn drawn(draw: &mut Draw) -> Cast<StoreRole> {
 }
 
 /// A random operation; every value is written once, so that each read names its writer.
-fn wish(draw: &mut Draw, value: &mut u64) -> StoreWish {
+pub(super) fn wish(draw: &mut Draw, value: &mut u64) -> StoreWish {
     let mut key = || draw.below(KEY_COUNT) as u8;
     let (first, second) = (key(), key());
     *value += 1;
@@ -77,7 +77,7 @@ fn value_of(value: u64) -> Bytes {
     Bytes::from(value.to_string())
 }
 
-fn request(wish: &StoreWish) -> Request<Command, Query> {
+pub(super) fn request(wish: &StoreWish) -> Request<Command, Query> {
     if wish.conditions.is_empty() && wish.then.is_empty() {
         return Request::Query(Query(wish.looks.iter().map(|key| Span::Key(key_of(*key))).collect()));
     }
@@ -157,7 +157,7 @@ fn claims(cast: Cast<StoreRole>) -> Cast<StoreRole> {
 }
 
 /// The operation that a request is: the way back of [`request`].
-fn op_of(request: &Request<Command, Query>) -> StoreWish {
+pub(super) fn op_of(request: &Request<Command, Query>) -> StoreWish {
     let key = |span: &Span| match span {
         Span::Key(key) => key[1],
         _ => panic!("the cast asks for single keys"),
@@ -201,7 +201,7 @@ fn writes(ops: &[Op], key: impl Fn(&Span) -> u8) -> Vec<Write<u8, u64>> {
         .collect()
 }
 
-fn ret_of(op: &StoreWish, answer: &Reply<MemoryTable>) -> StoreRet<u64> {
+pub(super) fn ret_of(op: &StoreWish, answer: &Reply<MemoryTable>) -> StoreRet<u64> {
     match answer {
         Reply::View(view) => {
             let seen = op.looks.iter().map(|key| view.get(&key_of(*key)).map(|kv| number(&kv.value))).collect();
