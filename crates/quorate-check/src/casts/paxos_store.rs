@@ -4,7 +4,9 @@
 use quorate_machines::kv::{Command, Query, Reply};
 use quorate_model::{NodeId, Pid};
 use quorate_protocols::chain;
-use quorate_protocols::paxos::log::{Client, ClientBounds, Members, Message, Node, NodeOptions, Outcome, Request, Role};
+use quorate_protocols::paxos::log::{
+    Client, ClientBounds, Members, Message, Node, NodeOptions, Outcome, Request, Role,
+};
 
 use super::store::{Machine, op_of, request, ret_of, wish};
 use crate::cast::{Call, Cast, Status};
@@ -41,8 +43,9 @@ pub fn drawn(draw: &mut Draw) -> Cast<StoreRole> {
     for person in 0..=draw.below(PEOPLE_COUNT_MAX) {
         let node = draw.pick(&nodes).0;
         let count = draw.below(WISHES_COUNT_MAX) + 1;
-        let asks: Vec<_> =
-            (1..=count).map(|token| Message::Ask { token, request: ordered(request(&wish(draw, &mut value))) }).collect();
+        let asks: Vec<_> = (1..=count)
+            .map(|token| Message::Ask { token, request: ordered(request(&wish(draw, &mut value))) })
+            .collect();
         cast = cast.asks(Pid::outside(node, person as u32), Pid::client(node, 0), asks);
     }
     claims(cast)

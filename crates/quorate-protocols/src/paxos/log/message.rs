@@ -223,7 +223,7 @@ pub enum Message<M: Machine> {
     },
     /// To whoever is so far behind that the slots that it lacks are forgotten, or were decided by other members.
     Snapshot {
-        /// The leader's ballot, or the candidate's.
+        /// The leader's ballot, or the candidate's; the lowest of all if neither leads.
         ballot: Ballot,
         /// What came of all slots up to one.
         base: Box<Base<M::Answer, M::Snapshot>>,
@@ -254,8 +254,11 @@ pub enum Message<M: Machine> {
         /// Up to here.
         index: u64,
     },
-    /// To the leader: I began anew; tell me how far you are.
-    Nudge,
+    /// To the leader: I began anew, or lag; tell me how far you are.
+    Nudge {
+        /// I know what was chosen up to here.
+        applied: u64,
+    },
 }
 
 /// The alarms.

@@ -262,25 +262,28 @@ impl<M: Machine> Node<M> {
         self.seen.max(self.acceptor.promised())
     }
 
-    /// Whom to ask for what only a leader can do: the owner of the highest ballot that we know of. Nobody if that is us or
-    /// no member, and we are one who can lead.
+    /// Whom to ask for what only a leader can do: for a member the owner of the highest ballot that it knows of, or nobody
+    /// if that is itself or no member, for then it can lead. Who is no member, as far as it knows, asks one after the other.
     fn guide(&self) -> Option<NodeId> {
-        let highest = self.highest();
+        let owner = Some(self.highest()).filter(|ballot| *ballot > Ballot::default()).map(|ballot| ballot.node);
+        let leads = |node: &NodeId| *node != self.me;
         let members = &self.replica.members;
-        let leads = highest.counter > 0 && highest.node != self.me && members.contains(highest.node);
-        if leads && (self.is_member() || self.attempts == 0) {
-            return Some(highest.node);
-        }
         if self.is_member() {
-            return None;
+            return owner.filter(leads).filter(|owner| members.contains(*owner));
         }
-        members.nodes().get(self.attempts as usize % members.nodes().len()).copied()
+        let guides = || owner.into_iter().chain(members.nodes().iter().copied()).filter(leads);
+        guides().nth(self.attempts as usize % guides().count().max(1))
     }
 
     fn send_guide(&self, message: Message<M>, cx: &mut Context<'_, Self>) {
         if let Some(guide) = self.guide() {
             cx.send_without(self.newer_than(0), Self::member(guide, cx), message);
         }
+    }
+
+    /// Asks the leader to tell how far it is.
+    fn nudge(&self, cx: &mut Context<'_, Self>) {
+        self.send_guide(Message::Nudge { applied: self.replica.applied }, cx);
     }
 
     /// How many of our newest records hold nothing but votes in slots after `slot`: what is said of the slots up to there,
@@ -323,7 +326,7 @@ impl<M: Machine> Node<M> {
         }
         self.behind = true;
         match self.guide() {
-            Some(_) => self.send_guide(Message::Nudge, cx),
+            Some(_) => self.nudge(cx),
             None => self.campaign(cx), // we led last
         }
     }
@@ -331,7 +334,7 @@ impl<M: Machine> Node<M> {
     /// Keeps the alarm set exactly while something is unanswered, so that an idle log is silent.
     fn mind_alarm(&mut self, cx: &mut Context<'_, Self>) {
         let waiting = match &self.phase {
-            Phase::Following if self.asked || self.behind => Some(Waiting::Leader),
+            Phase::Following if self.asked || self.behind || self.reads.wait_for_log() => Some(Waiting::Leader),
             Phase::Following => None,
             Phase::Preparing(_) => Some(Waiting::Promises),
             Phase::Leading(leading) => {
@@ -343,7 +346,9 @@ impl<M: Machine> Node<M> {
         if waiting == self.waiting {
             return;
         }
-        let patience = self.options.patience * (1 << self.attempts.min(DOUBLINGS_MAX));
+        // Who is no member disturbs nobody.
+        let doublings = if self.is_member() { self.attempts.min(DOUBLINGS_MAX) } else { 0 };
+        let patience = self.options.patience * (1 << doublings);
         match waiting {
             None => cx.stop(Timer::Retry),
             Some(Waiting::Leader) => cx.set(Timer::Retry, patience..patience * 2),
@@ -356,9 +361,9 @@ impl<M: Machine> Node<M> {
         match &self.phase {
             Phase::Following if self.is_member() => self.campaign(cx),
             Phase::Following => {
-                self.attempts = self.attempts.saturating_add(1).min(u32::from(u16::MAX));
+                self.attempts = self.attempts.wrapping_add(1);
                 self.asked = false;
-                self.send_guide(Message::Nudge, cx);
+                self.nudge(cx);
             }
             Phase::Preparing(_) => self.ask_for_promises(cx),
             Phase::Leading(_) => self.probe(cx),
@@ -381,7 +386,7 @@ impl<M: Machine> Node<M> {
             Message::Confirmed { ballot, round } => self.confirmed(from.node, ballot, round, cx),
             Message::Question { operation } => self.questioned(from, operation, cx),
             Message::ReadAt { operation, index } => self.told_index(operation, index, cx),
-            Message::Nudge => self.nudged(from, cx),
+            Message::Nudge { applied } => self.nudged(from, applied, cx),
             Message::Checkpoint => self.checkpoint(),
             _ => {} // said to a client
         }

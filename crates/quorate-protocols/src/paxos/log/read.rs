@@ -47,6 +47,11 @@ impl<Q> Reads<Q> {
         self.asking
     }
 
+    /// Whether reads wait for the log to be applied further.
+    pub fn wait_for_log(&self) -> bool {
+        !self.bound.is_empty()
+    }
+
     /// A read came, for the first time or again. The question to ask now, or to ask again.
     pub fn wait(&mut self, read: Read<Q>) -> Option<OperationId> {
         if !self.open.insert(read.operation) {

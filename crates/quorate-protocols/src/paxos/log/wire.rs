@@ -167,7 +167,10 @@ where
                 operation.encode(out);
                 index.encode(out);
             }
-            Self::Nudge => out.push(NUDGE),
+            Self::Nudge { applied } => {
+                out.push(NUDGE);
+                applied.encode(out);
+            }
             Self::Ask { .. }
             | Self::Answered { .. }
             | Self::Busy { .. }
@@ -188,7 +191,7 @@ where
             READ_AT => {
                 return Ok(Self::ReadAt { operation: OperationId::decode(input)?, index: u64::decode(input)? });
             }
-            NUDGE => return Ok(Self::Nudge),
+            NUDGE => return Ok(Self::Nudge { applied: u64::decode(input)? }),
             _ => {} // all others begin with a ballot
         }
         let ballot = Ballot::decode(input)?;

@@ -30,7 +30,7 @@ impl<M: Machine> Node<M> {
             Known::Answered(_) | Known::Over if !self.breaks(Mutant::ForgetsSessions) => {
                 // Its own member answers, once it knows.
                 return if is_forwarded {
-                    self.nudged(from, cx)
+                    self.nudged(from, self.replica.applied, cx)
                 };
             }
             _ => {}
@@ -144,9 +144,9 @@ impl<M: Machine> Node<M> {
             Some(ours) if ours == ballot && higher > ours => {
                 self.phase = Phase::Following;
                 self.behind = true;
-                self.send_guide(Message::Nudge, cx);
+                self.nudge(cx);
             }
-            None if is_news && self.behind => self.send_guide(Message::Nudge, cx),
+            None if is_news && self.behind => self.nudge(cx),
             _ => {} // of a ballot that is over
         }
     }

@@ -268,8 +268,9 @@ impl<M: Machine> Node<M> {
         }
     }
 
-    /// Somebody began anew, and knows no more what was chosen, or has not heard of it.
-    pub(super) fn nudged(&mut self, from: Pid, cx: &mut Context<'_, Self>) {
+    /// Somebody began anew, and knows no more what was chosen, or has not heard of it. Perhaps he is a member and does not
+    /// know it, and nobody else can lead.
+    pub(super) fn nudged(&mut self, from: Pid, applied: u64, cx: &mut Context<'_, Self>) {
         let must_lead = self.must_lead_for(from);
         match &mut self.phase {
             Phase::Leading(leading) => {
@@ -279,7 +280,12 @@ impl<M: Machine> Node<M> {
             }
             Phase::Preparing(_) => {} // he hears of it when we lead
             Phase::Following if must_lead => self.campaign(cx),
-            Phase::Following => self.refuse(from, Ballot::default(), cx),
+            Phase::Following => {
+                self.refuse(from, Ballot::default(), cx);
+                if applied < self.replica.applied {
+                    self.send_snapshot(from, Ballot::default(), cx);
+                }
+            }
         }
     }
 }
