@@ -33,7 +33,7 @@ impl<M: Machine> Node<M> {
         match &self.phase {
             Phase::Leading(_) => self.questioned(cx.me, question, cx),
             Phase::Preparing(_) => {} // asked when we lead
-            Phase::Following if self.must_lead_for(cx.me) => self.campaign(cx),
+            Phase::Following if self.must_lead_for(cx.me) => self.campaign_if_fresh(cx),
             Phase::Following => {
                 self.asked = true;
                 self.send_guide(Message::Question { operation: question }, cx);
@@ -45,7 +45,7 @@ impl<M: Machine> Node<M> {
     pub(super) fn questioned(&mut self, from: Pid, question: OperationId, cx: &mut Context<'_, Self>) {
         let Phase::Leading(leading) = &mut self.phase else {
             return match &self.phase {
-                Phase::Following if self.must_lead_for(from) => self.campaign(cx),
+                Phase::Following if self.must_lead_for(from) => self.campaign_if_fresh(cx),
                 Phase::Following => self.refuse(from, Ballot::default(), cx),
                 _ => {} // it will ask again
             };

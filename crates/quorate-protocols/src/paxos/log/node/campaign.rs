@@ -46,7 +46,7 @@ impl<M: Machine> Node<M> {
             }
             Phase::Preparing(preparing) => preparing.proposals.add(entry),
             Phase::Following if must_lead => {
-                self.campaign(cx);
+                self.campaign_if_fresh(cx);
                 match &mut self.phase {
                     Phase::Following => {} // a lease forbids it: it will be proposed again
                     Phase::Preparing(preparing) => preparing.proposals.add(entry),
@@ -68,6 +68,16 @@ impl<M: Machine> Node<M> {
     /// know who asks, so it leads no more.
     pub(super) fn must_lead_for(&self, asker: Pid) -> bool {
         self.is_member() && self.guide().is_none_or(|guide| guide == asker.node)
+    }
+
+    /// Tries to lead at once, or, if we tried before and heard no leader since, when the time comes: two who are refused by
+    /// each other and asked by others would refuse each other for ever.
+    pub(super) fn campaign_if_fresh(&mut self, cx: &mut Context<'_, Self>) {
+        if self.attempts == 0 {
+            self.campaign(cx);
+        } else {
+            self.behind = true;
+        }
     }
 
     /// Tries to lead, in a ballot above all that we know of.

@@ -279,7 +279,7 @@ impl<M: Machine> Node<M> {
                 self.tell_standing(from.node, cx);
             }
             Phase::Preparing(_) => {} // he hears of it when we lead
-            Phase::Following if must_lead => self.campaign(cx),
+            Phase::Following if must_lead => self.campaign_if_fresh(cx),
             Phase::Following => {
                 self.refuse(from, Ballot::default(), cx);
                 if applied < self.replica.applied {
