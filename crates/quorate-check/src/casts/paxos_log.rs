@@ -140,7 +140,7 @@ pub fn cast(shape: &Shape) -> Cast<LogRole> {
         cast = cast.process(Pid::consensus(node, 0), Role::Node(Box::new(member(shape, NodeId(node)))));
         let pid = Pid::client(node, 0);
         cast = if shape.people.iter().any(|(at, _)| *at == node) {
-            cast.process(pid, Role::Client(Client::new(ClientBounds::default())))
+            cast.process(pid, Role::Client(Client::new(client_bounds(shape))))
         } else {
             cast.absent(pid)
         };
@@ -149,13 +149,21 @@ pub fn cast(shape: &Shape) -> Cast<LogRole> {
         let asks = (1..).zip(wishes).map(|(token, wish)| Message::Ask { token, request: request(wish) });
         cast = cast.asks(Pid::outside(*node, at), Pid::client(*node, 0), asks.collect::<Vec<_>>());
     }
-    let changes = shape.people.iter().any(|(_, wishes)| wishes.iter().any(|wish| matches!(wish, Wish::Members(_))));
-    let cast = claims(cast.answers(answers), shape.node_count);
-    if changes {
+    let wishes = || shape.people.iter().flat_map(|(_, wishes)| wishes);
+    let mut cast = claims(cast.answers(answers), shape.node_count);
+    if wishes().any(|wish| matches!(wish, Wish::Read(_))) && wishes().any(|wish| matches!(wish, Wish::Append(..))) {
+        cast = cast.sometimes("a read sees an append", a_read_sees_an_append);
+    }
+    if wishes().any(|wish| matches!(wish, Wish::Members(_))) {
         return cast;
     }
     let member_count = shape.member_count;
     cast.always("what is chosen is on the disks of a quorum", move |view| chosen_is_durable(view, member_count))
+}
+
+/// A client is as patient as its member.
+fn client_bounds(shape: &Shape) -> ClientBounds {
+    ClientBounds { retry_after: shape.options.retry_after * 2, ..ClientBounds::default() }
 }
 
 fn member(shape: &Shape, node: NodeId) -> Node<Lists> {
@@ -199,16 +207,6 @@ fn claims(cast: Cast<LogRole>, node_count: u32) -> Cast<LogRole> {
             let has = |id: &NodeId| view.process(Pid::consensus(id.0, 0)).and_then(Role::node).map(applied);
             most.members().nodes().iter().all(|id| has(id).is_none_or(|has| has == applied(most)))
         })
-        .sometimes("a read sees an append", |view| {
-            view.asked().any(|asked| {
-                let read = matches!(asked.ask, Message::Ask { request: Request::Query(_), .. });
-                let answered = matches!(
-                    asked.status,
-                    Status::Answered(Message::Answered { outcome: Outcome::Answer(list), .. }) if !list.is_empty()
-                );
-                read && answered
-            })
-        })
         .linearizable_by_key("the lists are linearizable", ListSpec, |ask, answer| {
             let Message::Ask { request, .. } = ask else { return None };
             let op = match request {
@@ -225,6 +223,17 @@ fn claims(cast: Cast<LogRole>, node_count: u32) -> Cast<LogRole> {
             }
         })
         .compaction_is_faithful()
+}
+
+fn a_read_sees_an_append(view: &View<'_, LogRole>) -> bool {
+    view.asked().any(|asked| {
+        let read = matches!(asked.ask, Message::Ask { request: Request::Query(_), .. });
+        let answered = matches!(
+            asked.status,
+            Status::Answered(Message::Answered { outcome: Outcome::Answer(list), .. }) if !list.is_empty()
+        );
+        read && answered
+    })
 }
 
 /// What two members take for chosen in a slot is the same.

@@ -421,11 +421,7 @@ impl<M: Machine> Process for Node<M> {
 
     fn replay(&mut self, record: Record<M>) {
         match record {
-            Record::Promised(ballot) => {
-                if !self.breaks(Mutant::ForgetsPromise) {
-                    self.acceptor.promise(ballot);
-                }
-            }
+            Record::Promised(ballot) => self.acceptor.promise(ballot),
             Record::Voted { ballot, first, items } => self.acceptor.vote(ballot, first, &items),
             Record::Base(base) => {
                 let base = if self.breaks(Mutant::DropsSessions) { without_sessions(*base) } else { *base };
@@ -445,9 +441,9 @@ impl<M: Machine> Process for Node<M> {
         let mut from = base.index;
         let votes = core::iter::from_fn(move || {
             let (first, vote) = self.acceptor.after(from).next()?;
-            let run = (first..).zip(self.acceptor.after(first - 1));
-            let run = run.take_while(|(slot, (at, other))| slot == at && other.ballot == vote.ballot);
-            let items: alloc::sync::Arc<[_]> = run.map(|(_, (_, vote))| vote.item.clone()).collect();
+            let run = self.acceptor.after(first).take_while(|(_, other)| other.ballot == vote.ballot);
+            let last = run.last().map_or(first, |(slot, _)| slot);
+            let items = self.acceptor.batch_after(first - 1, last, self.options.batch_weight_max, Self::weight);
             from = first + items.len() as u64 - 1;
             Some(Record::Voted { ballot: vote.ballot, first, items })
         });

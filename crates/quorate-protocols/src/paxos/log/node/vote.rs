@@ -33,7 +33,7 @@ impl<M: Machine> Node<M> {
         if self.phase.ballot().is_some_and(|ours| ours < ballot) {
             self.phase = Phase::Following;
         }
-        if ballot > self.acceptor.promised() {
+        if ballot > self.acceptor.promised() && !self.breaks(Mutant::ForgetsPromise) {
             self.append(Record::Promised(ballot), cx);
         }
     }
