@@ -361,7 +361,7 @@ impl<M: Machine> Node<M> {
         match &self.phase {
             Phase::Following if self.is_member() => self.campaign(cx),
             Phase::Following => {
-                self.attempts = self.attempts.wrapping_add(1);
+                self.attempts = (self.attempts + 1) % (self.replica.members.nodes().len() as u32 + 1); // the next guide
                 self.asked = false;
                 self.nudge(cx);
             }
