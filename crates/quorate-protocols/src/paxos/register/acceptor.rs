@@ -41,10 +41,6 @@ impl<V: Clone + Debug> Acceptor<V> {
         }
         let vote = self.vote.clone();
         if ballot > self.promised && !super::breaks(self.mutant, Mutant::ForgetsPromise) {
-            if super::breaks(self.mutant, Mutant::SaysBeforeDurable) {
-                cx.send(from, Message::Promise { ballot, vote });
-                return cx.append(self, Record::Promised(ballot));
-            }
             cx.append(self, Record::Promised(ballot)); // said only when it is on disk: output commit
         }
         cx.send(from, Message::Promise { ballot, vote });

@@ -49,8 +49,6 @@ pub enum Mutant {
     ForgetsPromise,
     /// The acceptor does not keep what it voted for.
     ForgetsVote,
-    /// The acceptor promises ahead of writing.
-    SaysBeforeDurable,
     /// The proposer puts its own value to the vote, whatever was voted for before.
     IgnoresVotes,
     /// The proposer does not write down that it began a ballot.
