@@ -80,7 +80,7 @@ fn a_register_that_two_write_holds_with_a_crash_of_a_proposer() {
 fn a_register_that_two_write_holds_with_a_crash_of_an_acceptor() {
     let faults = faults().crashes(1).crash_only([Pid::acceptor(1, 0)]);
     let shape = paxos_register::Shape::new(2, vec![vec![1], vec![2]]);
-    holds(&paxos_register::cast(&shape), faults, &expect![[""]]);
+    holds(&paxos_register::cast(&shape), faults, &expect!["holds: 10101 states, 28430 transitions, depth 44"]);
 }
 
 #[test]
@@ -99,7 +99,11 @@ fn broken_register(alter: fn(RegisterRole) -> RegisterRole, faults: Faults, expe
 
 #[test]
 fn an_acceptor_that_forgets_its_promise_is_refuted() {
-    broken_register(|role| role.breaking(register::Mutant::ForgetsPromise), faults(), &expect![[""]]);
+    broken_register(
+        |role| role.breaking(register::Mutant::ForgetsPromise),
+        faults(),
+        &expect!["refuted in 17 steps: what is learned is on the disks of a quorum"],
+    );
 }
 
 #[test]
@@ -126,7 +130,11 @@ fn a_proposer_that_begins_a_ballot_twice_is_refuted() {
     let faults = faults().crashes(2).crash_only([Pid::proposer(1, 0), Pid::client(1, 0)]);
     let shape =
         paxos_register::Shape::new(3, vec![vec![1, 2]]).altered(|role| role.breaking(register::Mutant::ForgetsBallot));
-    refuted(&paxos_register::cast(&shape), faults, &expect![[""]]);
+    refuted(
+        &paxos_register::cast(&shape),
+        faults,
+        &expect!["refuted in 24 steps: what is learned is on the disks of a quorum"],
+    );
 }
 
 #[test]
@@ -175,20 +183,9 @@ fn two_members_hold_with_a_lost_and_a_copied_message() {
 
 /// Both members are asked and know no leader, so both try to lead.
 #[test]
-fn three_members_and_two_clients_hold_without_faults() {
-    holds(&paxos_log::cast(&append_then_read(3)), faults(), &expect![[""]]);
-}
-
-#[test]
 fn three_members_hold_with_a_lost_message() {
     let cast = paxos_log::cast(&Shape::new(3, vec![(1, vec![Append(0, 1), Read(0)])]));
     holds(&cast, faults().losses(1), &expect!["holds: 28138 states, 124355 transitions, depth 34"]);
-}
-
-#[test]
-fn three_members_hold_with_a_crash_of_the_leader() {
-    let cast = paxos_log::cast(&Shape::new(3, vec![(1, vec![Append(0, 1)])]));
-    holds(&cast, crash_of(1), &expect![[""]]);
 }
 
 #[test]
