@@ -20,7 +20,7 @@
 //! **Why it converges.** Facts about one member are in one order (its incarnation, then alive < suspected < dead < left) and
 //! everyone keeps the greatest it heard of, so what a member holds only grows, and whoever heard the same facts holds the
 //! same. Rumours bring news to nearly all in a number of rounds that grows with the logarithm of the members; they stop by
-//! a statistical rule ([`rumours`]). What they missed, comparing brings ([`member::exchange`]): each pair of members that
+//! a statistical rule (`rumours`). What they missed, comparing brings (`member::exchange`): each pair of members that
 //! can reach each other, the dead included, compares again and again, and after one comparison without losses both hold
 //! the greater of both. So from the last change on all come to hold the same.
 //!
@@ -31,8 +31,8 @@
 //! life.
 //!
 //! **Why nobody is called dead by one loss, or two.** It takes a round in which neither two pings nor any helper's word came
-//! back, and then a whole suspicion without a refutation ([`suspicion`]); a member that hears badly notices it by more than
-//! the target's silence, and waits longer ([`health`]).
+//! back, and then a whole suspicion without a refutation (`suspicion`); a member that hears badly notices it by more than
+//! the target's silence, and waits longer (`health`).
 //!
 //! **How long the dead are remembered.** For [`Options::fallen_for`] from when one heard of it, and at most
 //! [`Options::fallen_len_max`] of them. Until then no late word brings them back; afterwards a member that was cut off all
