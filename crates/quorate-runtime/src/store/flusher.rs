@@ -1,9 +1,11 @@
 //! The thread that writes checkpoints to the engine, so that no one waits for the disk.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fjall::{Database, Keyspace, Snapshot};
@@ -11,7 +13,15 @@ use imbl::OrdMap;
 use quorate_model::codec::Wire;
 
 use super::merge::{Change, Merge};
+use super::trickle::Trickle;
 use super::{ENTRY_PREFIX, MARKER_KEY, engine_error};
+
+/// How long writing a run is stretched, at most.
+const SPREAD_MAX: Duration = Duration::from_secs(4);
+/// After how many entries the pace is looked at.
+const PACE_LEN: usize = 64;
+/// Shorter pauses are left until they add up.
+const PACE_PAUSE_MIN: Duration = Duration::from_millis(2);
 
 /// What was changed up to a checkpoint since the one before.
 pub(super) struct Layer {
@@ -20,6 +30,8 @@ pub(super) struct Layer {
     pub(super) changes: OrdMap<Bytes, Option<Bytes>>,
     pub(super) index: u64,
     pub(super) beside: Bytes,
+    /// How long its changes took to come.
+    pub(super) gathered_for: Duration,
 }
 
 /// A table from the side of the engine: how far its checkpoints are.
@@ -71,6 +83,7 @@ struct Shared {
     state: Mutex<State>,
     wake: Condvar,
     failed: OnceLock<String>,
+    trickle: Trickle,
 }
 
 #[derive(Default)]
@@ -85,10 +98,11 @@ impl Flusher {
     pub(super) fn start(database: Database, folder: Arc<str>) -> Self {
         let shared = Arc::new(Shared {
             database,
-            folder,
             state: Mutex::default(),
             wake: Condvar::new(),
             failed: OnceLock::new(),
+            trickle: Trickle::start(Path::new(&*folder)),
+            folder,
         });
         let for_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
@@ -176,8 +190,23 @@ impl Shared {
         }
     }
 
+    /// Waits while the run is written faster than it must be. When more waits, it is written as fast as it can be.
+    fn keep(&self, pace: &mut Pace) {
+        let Some(early) = pace.early_by() else { return };
+        let until = Instant::now() + early;
+        let mut state = self.state();
+        while state.waiting.is_empty() && !state.is_closing {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            state = self.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
     /// Writes `layers`, oldest first, as one sorted run with one marker.
     fn flush(&self, lineage: &Lineage, layers: &[Arc<Layer>]) -> Result<(), fjall::Error> {
+        self.trickle.wake();
         let newest = layers.last().expect("there is a layer to flush");
         let mut run = lineage.keyspace.start_ingestion()?;
         run.write(MARKER_KEY, (newest.index, newest.beside.clone()).to_bytes())?;
@@ -186,7 +215,9 @@ impl Shared {
             Box::new(changes) as Box<dyn DoubleEndedIterator<Item = Change>>
         });
         let mut merge = Merge::new(sources);
+        let mut pace = Pace::new(layers);
         while let Some((key, value)) = merge.next_change() {
+            self.keep(&mut pace);
             let key = entry_key(&key);
             match value {
                 Some(value) => run.write(key, value)?,
@@ -200,6 +231,33 @@ impl Shared {
         // Release: whoever sees the number sees what was published before.
         lineage.flushed.store(newest.number, Ordering::Release);
         Ok(())
+    }
+}
+
+/// How fast a run is written: evenly over a part of the time in which its changes came, not all at once, so that the log
+/// beside it gets its turns at the disk.
+struct Pace {
+    began: Instant,
+    spread: Duration,
+    entry_count: usize,
+    written_count: usize,
+}
+
+impl Pace {
+    fn new(layers: &[Arc<Layer>]) -> Self {
+        let spread = layers.iter().map(|layer| layer.gathered_for).sum::<Duration>() / 2;
+        let entry_count = layers.iter().map(|layer| layer.changes.len()).sum();
+        Self { began: Instant::now(), spread: spread.min(SPREAD_MAX), entry_count, written_count: 0 }
+    }
+
+    /// How long the next entry should wait, now and then.
+    fn early_by(&mut self) -> Option<Duration> {
+        self.written_count += 1;
+        if !self.written_count.is_multiple_of(PACE_LEN) {
+            return None;
+        }
+        let due = self.spread.mul_f64(self.written_count as f64 / self.entry_count as f64);
+        Some(due.saturating_sub(self.began.elapsed())).filter(|early| *early > PACE_PAUSE_MIN)
     }
 }
 

@@ -30,6 +30,7 @@
 mod flusher;
 mod merge;
 mod table;
+mod trickle;
 mod verify;
 
 use std::io::ErrorKind;

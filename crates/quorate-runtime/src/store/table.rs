@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use bytes::Bytes;
 use fjall::{Readable, Snapshot};
@@ -31,6 +32,8 @@ pub struct DiskTable {
     base_number: u64,
     /// The number of the last checkpoint that this table is made of.
     begun: u64,
+    /// Since when the overlay gathers.
+    since: Instant,
     /// What was there when the table was opened.
     recovered: Option<(u64, Bytes)>,
 }
@@ -43,7 +46,7 @@ impl DiskTable {
         recovered: Option<(u64, Bytes)>,
     ) -> Self {
         let (overlay, layers) = (OrdMap::new(), Vec::new());
-        Self { flusher, lineage, overlay, layers, base, base_number: 0, begun: 0, recovered }
+        Self { flusher, lineage, overlay, layers, base, base_number: 0, begun: 0, since: Instant::now(), recovered }
     }
 
     /// The index of the last checkpoint that is durable.
@@ -163,7 +166,10 @@ impl Table for DiskTable {
         let begun = self.lineage.begun.compare_exchange(self.begun, number, Ordering::Relaxed, Ordering::Relaxed);
         assert!(begun.is_ok(), "a checkpoint is made on the table that made the last one, not on an older snapshot");
         self.begun = number;
-        let layer = Arc::new(Layer { number, changes: std::mem::take(&mut self.overlay), index, beside });
+        let gathered_for = self.since.elapsed();
+        self.since = Instant::now();
+        let changes = std::mem::take(&mut self.overlay);
+        let layer = Arc::new(Layer { number, changes, index, beside, gathered_for });
         self.layers.push(Arc::clone(&layer));
         self.flusher.flush(Arc::clone(&self.lineage), layer);
     }
