@@ -109,6 +109,34 @@ fn a_clock_far_ahead_is_not_taken_over() {
 }
 
 #[test]
+fn peers_come_and_go_while_the_links_of_others_stay() {
+    run(async {
+        let (mut one, mut two, [a, b]) = pair(|_| {}).await;
+        let (third, c) = listen().await;
+        let three = Links::start(config(3, &[a, b, c]), third, Arc::new(Notify::new()));
+        until(|| three.is_up(NodeId(2)) || count(&three.metrics().refused) > 1).await;
+        assert!(!three.is_up(NodeId(1)), "nobody knows node 3 yet");
+
+        let all: BTreeMap<_, _> = [(NodeId(2), b.to_string()), (NodeId(3), c.to_string())].into();
+        one.know(&all);
+        until(|| three.is_up(NodeId(1)) && one.is_up(NodeId(3))).await;
+        assert!(one.is_up(NodeId(2)), "the link of the other stayed");
+
+        one.know(&[(NodeId(3), c.to_string())].into());
+        until(|| !two.is_up(NodeId(1))).await;
+        assert!(!one.is_up(NodeId(2)) && one.is_up(NodeId(3)));
+        one.send(FROM, TO, &Bytes::new());
+        assert_eq!(count(&one.metrics().dropped_misrouted), 1);
+
+        one.know(&all);
+        until(|| two.is_up(NodeId(1)) && one.is_up(NodeId(2))).await;
+        one.send(FROM, TO, &Bytes::from_static(b"again"));
+        one.flush();
+        assert_eq!(receive(&mut two, 1).await[0].message, "again");
+    });
+}
+
+#[test]
 fn a_link_comes_back_when_its_peer_does() {
     run(async {
         let (mut one, two, [a, b]) = pair(|_| {}).await;
@@ -175,7 +203,7 @@ fn strangers_and_twins_are_refused_with_the_reason() {
         let other = Hello { cluster: "other".to_owned(), ..hello.clone() };
         assert!(refusal(a, &other).await.contains("belongs to cluster \"other\", this one to \"test\""));
         let unknown = Hello { node: NodeId(7), ..hello.clone() };
-        assert!(refusal(a, &unknown).await.contains("node 7 is not among the configured peers"));
+        assert!(refusal(a, &unknown).await.contains("node 7 is not known to this one"));
         let lost = Hello { to: NodeId(2), ..hello.clone() };
         assert!(refusal(a, &lost).await.contains("node 2 was dialed, but node 1 listens"));
         let mine = Hello { node: NodeId(1), ..hello.clone() };

@@ -80,7 +80,7 @@ impl Node {
 
         let members = config.members.iter().map(|member| quorate_model::NodeId(member.id)).collect();
         let configuration = Configuration::new(CONFIGURATION_PREFIX_LEN, members);
-        let options = PortOptions { me, head: configuration.head(), checkpoint_bytes: config.bounds.checkpoint_bytes };
+        let options = PortOptions { me, checkpoint_bytes: config.bounds.checkpoint_bytes };
         let member = Member::new(me, configuration, NodeOptions::default(), kv).observed_by(Pid::outside(me.0, 0));
         let client = Client::new(CONFIGURATION_PREFIX_LEN, ClientBounds::default());
         let mut processes =

@@ -9,7 +9,7 @@
 //! | a message for [`Service::Outside`] of this node | the port |
 //! | a message for another node | the links |
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +39,9 @@ pub trait Links<M> {
 
     /// Stamps an event with the hybrid clock of this node.
     fn stamp(&mut self) -> HybridTime;
+
+    /// These are the others from now on, each with its address.
+    fn know(&mut self, peers: &BTreeMap<NodeId, String>);
 }
 
 /// Why the processes of a node could not be started.

@@ -22,7 +22,7 @@ mod driver;
 mod port;
 
 use std::any::Any;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_model::time::HybridTime;
-use quorate_model::{Instant, Pid, Process, Wire};
+use quorate_model::{Instant, NodeId, Pid, Process, Wire};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 
@@ -112,6 +112,10 @@ impl<M: Wire + Send + 'static> Links<M> for Net<M> {
 
     fn stamp(&mut self) -> HybridTime {
         Net::stamp(self)
+    }
+
+    fn know(&mut self, peers: &BTreeMap<NodeId, String>) {
+        Net::know(self, peers);
     }
 }
 

@@ -1,5 +1,7 @@
 //! A port: where a host meets whoever stands outside the system.
 
+use std::collections::BTreeMap;
+
 use quorate_model::time::HybridTime;
 use quorate_model::{Instant, NodeId, Pid, Process, Wire};
 
@@ -81,6 +83,11 @@ where
     /// Stamps an event with the hybrid clock of this node.
     pub fn stamp(&mut self) -> HybridTime {
         self.links.stamp()
+    }
+
+    /// These are the other nodes from now on, each with its address; see [`crate::net::Net::know`].
+    pub fn know(&mut self, peers: &BTreeMap<NodeId, String>) {
+        self.links.know(peers);
     }
 
     /// The log: how full it is, and what it did.

@@ -47,8 +47,8 @@ pub enum HelloError {
         /// Ours.
         wanted: String,
     },
-    /// The configuration does not name the other side.
-    #[error("node {} is not among the configured peers: add it to the configuration of this node, or stop it", .0.0)]
+    /// The other side is none of the others that this node knows.
+    #[error("node {} is not known to this one: if it is new, wait until it has been heard of; if it was removed, stop it", .0.0)]
     UnknownPeer(NodeId),
     /// Another node listens there than was dialed.
     #[error("node {} was dialed, but node {} listens there: correct the address", .wanted.0, .found.0)]

@@ -129,7 +129,7 @@ fn judge<M>(common: &Common<M>, links: &Links, payload: Bytes) -> Result<(NodeId
     if hello.node == config.node {
         return Err(HelloError::Twin(hello.node));
     }
-    if !config.peers.contains_key(&hello.node) {
+    if !common.known().contains(&hello.node) {
         return Err(HelloError::UnknownPeer(hello.node));
     }
     let mut links = links.lock().unwrap_or_else(PoisonError::into_inner);
@@ -174,6 +174,10 @@ async fn hear<M: Wire + Send + 'static>(
                 Err(error) => break Err(error),
             }
         };
+        if !common.known().contains(&node) {
+            metrics.refused.fetch_add(1, Ordering::Relaxed);
+            return; // it is none of the others any more
+        }
         common.mailbox.put_all(&mut messages, metrics);
         if let Err(error) = taken {
             metrics.malformed.fetch_add(1, Ordering::Relaxed);

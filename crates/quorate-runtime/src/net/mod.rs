@@ -47,7 +47,7 @@ pub struct NetConfig {
     pub cluster: String,
     /// This node.
     pub node: NodeId,
-    /// The others, each with an address as `host:port`, resolved at each dial.
+    /// The others at first, each with an address as `host:port`, resolved at each dial; see [`Net::know`].
     pub peers: BTreeMap<NodeId, String>,
     /// How many messages may wait for the host.
     pub mailbox_len_max: usize,
@@ -161,6 +161,8 @@ struct Common<M> {
     instance: u64,
     mailbox: Mailbox<M>,
     metrics: Arc<NetMetrics>,
+    /// Whose links are taken.
+    known: Mutex<BTreeSet<NodeId>>,
     /// Refusals that were logged, so that each is logged once.
     logged: Mutex<BTreeSet<String>>,
 }
@@ -169,6 +171,11 @@ struct Common<M> {
 const LOGGED_COUNT_MAX: usize = 256;
 
 impl<M> Common<M> {
+    fn known(&self) -> MutexGuard<'_, BTreeSet<NodeId>> {
+        // The set is whole after each statement, so a panic elsewhere leaves nothing half done in it.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn hello_to(&self, to: NodeId) -> Hello {
         Hello { cluster: self.config.cluster.clone(), node: self.config.node, instance: self.instance, to }
     }
@@ -194,11 +201,13 @@ pub struct Net<M> {
     peers: Vec<Peer>,
     hybrid: HybridClock,
     wall_ms: u64,
-    tasks: Vec<JoinHandle<()>>,
+    listening: JoinHandle<()>,
 }
 
 struct Peer {
     node: NodeId,
+    address: String,
+    dialing: JoinHandle<()>,
     /// Encoded, not handed over yet.
     gathered: Vec<u8>,
     outgoing: Arc<Outgoing>,
@@ -219,19 +228,38 @@ impl<M: Wire + Send + 'static> Net<M> {
             instance: rand::random(),
             mailbox,
             metrics: Arc::default(),
+            known: Mutex::default(),
             logged: Mutex::default(),
         });
-        let mut tasks = vec![tokio::spawn(incoming::listen(Arc::clone(&common), listener))];
-        let mut peers = Vec::new();
-        for (&node, address) in &common.config.peers {
-            if node == common.config.node {
-                continue;
+        let listening = tokio::spawn(incoming::listen(Arc::clone(&common), listener));
+        let (peers, hybrid) = (Vec::new(), HybridClock::default());
+        let mut net = Self { common, peers, hybrid, wall_ms: 0, listening };
+        net.know(&net.common.config.peers.clone());
+        net
+    }
+
+    /// These are the others from now on: links to all others, in both directions, are closed, and what waited for them is
+    /// lost. A peer whose address has changed is dialed anew.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn know(&mut self, peers: &BTreeMap<NodeId, String>) {
+        let own = self.common.config.node;
+        *self.common.known() = peers.keys().copied().filter(|node| *node != own).collect();
+        let metrics = &self.common.metrics;
+        self.peers.retain(|peer| {
+            let stays = peers.get(&peer.node) == Some(&peer.address);
+            if !stays {
+                note_link(metrics, &peer.outgoing.is_up, false);
             }
-            let outgoing = Arc::new(Outgoing::default());
-            tasks.push(tokio::spawn(outgoing::dial(Arc::clone(&common), node, address.clone(), Arc::clone(&outgoing))));
-            peers.push(Peer { node, gathered: Vec::new(), outgoing });
+            stays
+        });
+        for (&node, address) in peers {
+            let Err(index) = self.peers.binary_search_by_key(&node, |peer| peer.node) else { continue };
+            if node != own {
+                self.peers.insert(index, Peer::dialed(&self.common, node, address.clone()));
+            }
         }
-        Self { common, peers, hybrid: HybridClock::default(), wall_ms: 0, tasks }
     }
 
     /// Says what the wall clock shows, for the timestamps of what is sent and taken until the next call.
@@ -333,11 +361,23 @@ impl<M: Wire + Send + 'static> Net<M> {
 
 const MESSAGE_KIND: u8 = hello::MESSAGE;
 
+impl Peer {
+    fn dialed<M: Wire + Send + 'static>(common: &Arc<Common<M>>, node: NodeId, address: String) -> Self {
+        let outgoing = Arc::new(Outgoing::default());
+        let dial = outgoing::dial(Arc::clone(common), node, address.clone(), Arc::clone(&outgoing));
+        Self { node, address, dialing: tokio::spawn(dial), gathered: Vec::new(), outgoing }
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.dialing.abort();
+    }
+}
+
 impl<M> Drop for Net<M> {
     fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
+        self.listening.abort();
     }
 }
 

@@ -71,8 +71,6 @@ impl NoteAsker {
 pub struct PortOptions {
     /// This node.
     pub me: NodeId,
-    /// The head.
-    pub head: NodeId,
     /// The growth of the log after which the store is checkpointed.
     pub checkpoint_bytes: u64,
 }
@@ -146,8 +144,13 @@ impl ChainPort {
         Pid::outside(self.options.me.0, 0)
     }
 
-    fn is_head(&self) -> bool {
-        self.options.me == self.options.head
+    /// Where writes enter, as far as this node knows.
+    fn head(&self, cx: &PortContext<'_, KvRole>) -> NodeId {
+        self.member(cx).configuration().head()
+    }
+
+    fn is_head(&self, cx: &PortContext<'_, KvRole>) -> bool {
+        self.options.me == self.head(cx)
     }
 
     fn request(&mut self, asker: Asker, request: Request<Command, Query>, cx: &mut PortContext<'_, KvRole>) {
@@ -175,7 +178,8 @@ impl ChainPort {
     fn note(&mut self, body: NoteBody, asker: NoteAsker, cx: &mut PortContext<'_, KvRole>) {
         let id = NoteId { node: self.options.me.0, number: self.token_next };
         self.token_next += 1;
-        self.send_note(Note { id, body }, self.options.head, cx);
+        let head = self.head(cx);
+        self.send_note(Note { id, body }, head, cx);
         self.notes.insert(id, Waiting { body, asked: cx.now, asker });
     }
 
@@ -223,7 +227,7 @@ impl ChainPort {
         sender: oneshot::Sender<Result<Option<i64>, Refusal>>,
         cx: &mut PortContext<'_, KvRole>,
     ) {
-        if !self.is_head() {
+        if !self.is_head(cx) {
             return self.note(NoteBody::KeepAlive(lease), NoteAsker::KeepAlive(sender), cx);
         }
         let node = self.member(cx);
@@ -236,7 +240,7 @@ impl ChainPort {
         sender: oneshot::Sender<Result<Option<LeaseTime>, Refusal>>,
         cx: &mut PortContext<'_, KvRole>,
     ) {
-        if !self.is_head() {
+        if !self.is_head(cx) {
             return self.note(NoteBody::Remaining(lease), NoteAsker::Remaining(sender), cx);
         }
         let time = self.lessor.time(lease, self.member(cx), cx.now);
@@ -265,14 +269,15 @@ impl ChainPort {
                 again.push(Note { id: *id, body: waiting.body });
             }
         }
+        let head = self.head(cx);
         for note in again {
-            self.send_note(note, self.options.head, cx);
+            self.send_note(note, head, cx);
         }
     }
 
     /// Orders the end of leases that ran out. After a batch and not before: renewals that came with it count.
     fn end_leases(&mut self, cx: &mut PortContext<'_, KvRole>) {
-        if self.is_head() && self.ticked {
+        if self.is_head(cx) && self.ticked {
             for lease in self.lessor.due(cx.now) {
                 self.request(Asker::Revoke(lease), Request::Command(Command::LeaseRevoke(lease)), cx);
             }
@@ -282,7 +287,7 @@ impl ChainPort {
 
     /// Orders the alarm when the store has outgrown its quota, as the head.
     fn mind_quota(&mut self, cx: &mut PortContext<'_, KvRole>) {
-        if !self.is_head() || self.alarming || !self.member(cx).machine().is_over_quota() {
+        if !self.is_head(cx) || self.alarming || !self.member(cx).machine().is_over_quota() {
             return;
         }
         let alarms = self.member(cx).machine().view().alarms();
@@ -321,10 +326,11 @@ impl ChainPort {
         }
     }
 
-    fn status(&self, status: NodeStatus, configuration: u64) -> Status {
+    fn status(node: &Node<Kv>) -> Status {
+        let (status, configuration) = (node.status(), node.configuration());
         Status {
-            head: self.options.head.0.into(),
-            configuration,
+            head: configuration.head().0.into(),
+            configuration: configuration.prefix_len(),
             log_index: status.last,
             applied_index: status.committed,
             serving: status.joined && status.linked && status.trouble.is_none(),
@@ -380,10 +386,7 @@ impl Port<KvRole> for ChainPort {
             Ask::KeepAlive(lease, sender) => self.keep_alive(lease, sender, cx),
             Ask::Remaining(lease, sender) => self.remaining(lease, sender, cx),
             Ask::Status(sender) => {
-                if let Some(node) = cx.process(Pid::chain(self.options.me.0, 0)).and_then(Role::node) {
-                    let configuration = node.configuration().prefix_len();
-                    let _ = sender.send(self.status(node.status(), configuration)); // whoever asked may have gone
-                }
+                let _ = sender.send(Self::status(self.member(cx))); // whoever asked may have gone
             }
             Ask::Peek(sender) => self.request(Asker::Read(sender), Request::Peek(Query::default()), cx),
             Ask::Observe => self.mind_observers(cx),
@@ -433,8 +436,10 @@ impl Port<KvRole> for ChainPort {
             self.page_due = cx.now + PAGE_EVERY;
             self.page.write(node, cx.wal());
         }
-        if self.is_head() {
+        if node.configuration().head() == self.options.me {
             self.lessor.mind(node, cx.now);
+        } else {
+            self.lessor = Lessor::default();
         }
         let status = node.status();
         self.say_trouble(status);
