@@ -216,6 +216,12 @@ impl Member {
         self.life
     }
 
+    /// Which life of it begins when it starts next.
+    #[must_use]
+    pub fn next_life(&self) -> u64 {
+        (self.life + 1).max(self.life_min)
+    }
+
     /// What it holds of `node`.
     #[must_use]
     pub fn fact(&self, node: NodeId) -> Option<&Arc<Fact>> {
@@ -303,7 +309,7 @@ impl Member {
             self.roster = Roster::default(); // what it knew without having been told, it knew in its first life
         }
         let is_known = self.roster.len() > 0;
-        let life = (self.life + 1).max(self.life_min);
+        let life = self.next_life();
         cx.append(self, Record::Life(life)); // nobody hears of a life before it is on disk
         let life = if self.breaks(Mutant::ForgetsLife) { 1 } else { self.life };
         let standing = Standing::Alive(Arc::clone(&self.profile));
@@ -332,7 +338,8 @@ impl Member {
             Message::Describe(profile) => self.describe(from, *profile, cx),
             Message::Leave => self.leave(from, cx),
             Message::Members => cx.send(from, Message::Known(self.roster.iter().cloned().collect())),
-            Message::Done | Message::Refused | Message::Known(_) | Message::Changed(_) => {} // said to others than members
+            // Said to others than members.
+            Message::Done | Message::Refused | Message::Known(_) | Message::Changed(_) | Message::Forgotten(_) => {}
         }
     }
 }

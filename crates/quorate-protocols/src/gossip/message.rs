@@ -99,6 +99,8 @@ pub enum Message {
     Known(News),
     /// Member to its observer: this is what it holds now of a member.
     Changed(Arc<Fact>),
+    /// Member to its observer: it holds nothing of this member any more, which fell long ago.
+    Forgotten(NodeId),
 }
 
 /// The alarms.

@@ -37,6 +37,14 @@ impl Roles {
     /// Lets packets out.
     pub const EGRESS: Self = Self(1 << 7);
 
+    const NAMES: [&str; 8] = ["store", "gateway", "swami", "workflow", "ingress", "tracker", "host-agent", "egress"];
+
+    /// The names of what is in the set, as far as this build knows them.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let is_in = move |(bit, _): &(usize, &str)| self.has(Self(1 << bit));
+        Self::NAMES.into_iter().enumerate().filter(is_in).map(|(_, name)| name)
+    }
+
     /// Both sets together.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
@@ -221,6 +229,7 @@ mod tests {
     #[test]
     fn a_profile_is_read_back_as_it_was_written() {
         assert_eq!(Profile::from_bytes(profile().to_bytes()), Ok(profile()));
+        assert!(profile().roles.names().eq(["store", "gateway"]));
         assert!(profile().roles.has(Roles::STORE) && !profile().roles.has(Roles::SWAMI));
     }
 

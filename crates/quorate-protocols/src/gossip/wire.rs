@@ -102,7 +102,8 @@ impl Wire for Message {
             | Self::Done
             | Self::Refused
             | Self::Known(_)
-            | Self::Changed(_) => panic!("{self:?} is said on one node only"),
+            | Self::Changed(_)
+            | Self::Forgotten(_) => panic!("{self:?} is said on one node only"),
         }
     }
 

@@ -63,7 +63,7 @@ impl Member {
         if self.fallen.len() > self.options.fallen_len_max
             && let Some((&first, _)) = self.fallen.iter().min_by_key(|(_, since)| **since)
         {
-            self.forget_one(first);
+            self.forget_one(first, cx);
         }
         if !self.forgetting {
             self.forgetting = true;
@@ -79,7 +79,7 @@ impl Member {
         let long_ago = self.fallen.iter().filter(|(_, since)| cx.now - **since >= self.options.fallen_for);
         let long_ago: Vec<_> = long_ago.map(|(node, _)| *node).collect();
         for node in long_ago {
-            self.forget_one(node);
+            self.forget_one(node, cx);
         }
         self.forgetting = !self.fallen.is_empty();
         if self.forgetting {
@@ -87,9 +87,12 @@ impl Member {
         }
     }
 
-    fn forget_one(&mut self, node: NodeId) {
+    fn forget_one(&mut self, node: NodeId, cx: &mut Context<'_, Self>) {
         self.fallen.remove(&node);
         self.roster.forget(node);
         self.rumours.end(node);
+        if let Some(observer) = self.observer {
+            cx.send(observer, Message::Forgotten(node));
+        }
     }
 }
