@@ -6,7 +6,9 @@
 //! A node is sent to where the book says that it is ([`Datagrams::know`]: from configuration, and from what members say
 //! of themselves); until the book knows, to where it was last heard, so that a newcomer can be answered.
 
+mod host;
 mod key_ring;
+mod record_file;
 mod seal;
 mod window;
 
@@ -21,12 +23,17 @@ use bytes::Bytes;
 use quorate_model::{NodeId, Wire};
 use tokio::net::UdpSocket;
 
+pub use host::DatagramHost;
 pub use key_ring::{KEYS_LEN_MAX, Key, KeyRing, KeyRingError, KeyTag};
+pub use record_file::{RecordFile, RecordFileError};
 pub use seal::{ANYONE, DATAGRAM_BYTES_MAX, Opened, PAYLOAD_BYTES_MAX, Refusal, SEAL_BYTES, Seal, TooLong};
 pub use window::WINDOW_LEN;
 
 /// How many nodes are remembered by where they were heard.
 const HEARD_LEN_MAX: usize = 1024;
+
+/// How many datagrams are taken at a time.
+const BATCH_LEN_MAX: usize = 64;
 
 /// Counters, read by whoever shows them.
 #[derive(Debug, Default)]
@@ -45,6 +52,8 @@ pub struct DatagramMetrics {
     pub dropped_kernel: AtomicU64,
     /// Messages dropped because they are larger than a datagram.
     pub dropped_too_long: AtomicU64,
+    /// How often the kernel reported an error instead of a datagram.
+    pub failed_kernel: AtomicU64,
     /// Datagrams refused, by [`Refusal::index`].
     pub refused: [AtomicU64; Refusal::COUNT],
 }
@@ -138,22 +147,29 @@ impl<M: Wire> Datagrams<M> {
         }
     }
 
-    /// Waits for a message. What is refused meanwhile is counted. May be dropped while it waits: nothing is lost.
+    /// Waits for datagrams, and takes those that are there, at most so many that whoever asks has its turn soon: none, if
+    /// all were refused, which is counted. May be dropped while it waits: nothing is lost.
     ///
     /// # Errors
-    /// When the kernel reports an error of the socket; it can be asked again.
-    pub async fn receive(&mut self) -> io::Result<(NodeId, M)> {
-        loop {
-            let (length, address) = self.socket.recv_from(&mut self.incoming).await?;
+    /// When the kernel reports an error of the socket; it can be asked again, after a while.
+    pub async fn receive_some(&mut self, into: &mut Vec<(NodeId, M)>) -> io::Result<()> {
+        self.socket.readable().await?;
+        for _ in 0..BATCH_LEN_MAX {
+            let (length, address) = match self.socket.try_recv_from(&mut self.incoming) {
+                Ok(received) => received,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            };
             self.metrics.received_bytes.fetch_add(length as u64, Ordering::Relaxed);
             match self.take(length, address) {
                 Ok(received) => {
                     count(&self.metrics.received);
-                    return Ok(received);
+                    into.push(received);
                 }
                 Err(refusal) => count(&self.metrics.refused[refusal.index()]),
             }
         }
+        Ok(())
     }
 
     fn take(&mut self, length: usize, address: SocketAddr) -> Result<(NodeId, M), Refusal> {

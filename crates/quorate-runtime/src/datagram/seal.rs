@@ -194,6 +194,16 @@ impl Seal {
         self.ring.retire(tag)
     }
 
+    /// Seals with the first key of `ring` from now on, and opens with all of them.
+    ///
+    /// # Panics
+    /// If it is the ring of another cluster.
+    pub fn set_ring(&mut self, ring: KeyRing) {
+        assert_eq!(ring.cluster(), self.ring.cluster(), "a node stays in its cluster");
+        self.ring = ring;
+        self.key = own_key(&self.ring, self.me, self.life); // the count of its datagrams goes on, so no nonce comes again
+    }
+
     /// The names of the keys; the first one seals.
     pub fn tags(&self) -> impl Iterator<Item = KeyTag> + '_ {
         self.ring.tags()

@@ -18,7 +18,7 @@ use quorate_model::time::HybridTime;
 use quorate_model::{
     AlarmChange, Choose, Context, DecodeError, Event, Instant, NodeId, Outbox, Pid, Process, Reader, Service, Wire,
 };
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::alarms::Alarms;
@@ -132,7 +132,15 @@ pub(super) struct Envelope<P: Process> {
     pub(super) message: P::Message,
 }
 
-struct Chance(ChaCha8Rng);
+/// Chance, drawn by a generator.
+pub(crate) struct Chance(ChaCha8Rng);
+
+impl Chance {
+    /// Chance that begins somewhere else each time.
+    pub(crate) fn drawn() -> Self {
+        Self(ChaCha8Rng::seed_from_u64(rand::random()))
+    }
+}
 
 impl Choose for Chance {
     fn choose(&mut self, count: usize) -> usize {
@@ -412,7 +420,7 @@ where
         while let Some(change) = slot.outbox.alarm_change() {
             match change {
                 AlarmChange::Set(timer, after) => {
-                    let deadline = self.now + within(after.start, after.end, &mut self.chance.0);
+                    let deadline = self.now + within(after.start, after.end, &mut self.chance);
                     self.alarms.set(index, timer, deadline);
                 }
                 AlarmChange::Stop(timer) => self.alarms.stop(index, timer),
@@ -441,9 +449,9 @@ where
 }
 
 /// A duration by chance, from `start` to before `end`.
-fn within(start: Duration, end: Duration, rng: &mut impl Rng) -> Duration {
+pub(crate) fn within(start: Duration, end: Duration, chance: &mut Chance) -> Duration {
     let width_ns = end.saturating_sub(start).as_nanos() as u64;
-    if width_ns == 0 { start } else { start + Duration::from_nanos(rng.random_range(0..width_ns)) }
+    if width_ns == 0 { start } else { start + Duration::from_nanos(chance.0.random_range(0..width_ns)) }
 }
 
 /// The number by which the log knows a process of its node: the service's number on the wire, then the shard.

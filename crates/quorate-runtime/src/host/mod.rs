@@ -36,6 +36,7 @@ use tokio::sync::{Notify, mpsc};
 
 pub use alarms::Alarms;
 pub use driver::{BACKLOG_BYTES_MAX, Driver, HostMetrics, LOCAL_LEN_MAX, Links, StartError, pid_of, stream_of};
+pub(crate) use driver::{Chance, within};
 pub use port::{Busy, Port, PortContext};
 
 use crate::clock;
