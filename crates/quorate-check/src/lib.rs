@@ -57,6 +57,6 @@ pub mod simulate;
 pub mod space_time_diagram;
 
 pub use cast::{Call, Cast, Status, View};
-pub use explore::{Alarms, Clocks, Exploration, Explorer, Faults, cost, explore};
+pub use explore::{Alarms, Clocks, Explorable, Exploration, Explorer, Faults, cost, explore};
 pub use history::{History, Operation};
 pub use simulate::{Draw, Seeds, simulate};

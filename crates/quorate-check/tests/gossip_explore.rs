@@ -4,9 +4,7 @@
 //! a suspicion may end before the suspect was told. So what holds here of false deaths holds however short suspicions are.
 
 use expect_test::{Expect, expect};
-use quorate_check::casts::gossip::{
-    Mortal, Shape, all_is_known, all_is_known_and_told, cast, nobody_is_buried_alive, nobody_is_slandered,
-};
+use quorate_check::casts::gossip::{Mortal, Shape, cast, explored, nobody_is_buried_alive, nobody_is_slandered};
 use quorate_check::{Alarms, Cast, Exploration, Explorer, Faults, space_time_diagram};
 use quorate_model::NodeId;
 use quorate_protocols::gossip::{Member, Mutant, Standing};
@@ -29,16 +27,9 @@ fn holds(cast: &Cast<Mortal>, faults: Faults, expected: &Expect) {
     expected.assert_eq(&run.verdict.to_string());
 }
 
-/// A step from every state, and a way from every state to one in which all hold what is so and are done telling it.
-fn converging(shape: &Shape) -> Cast<Mortal> {
-    cast(shape)
-        .steps_until("something can happen until all is known", all_is_known)
-        .possible("all can still be known and told", all_is_known_and_told)
-}
-
 #[test]
 fn without_a_fault_nobody_is_suspected() {
-    let cast = converging(&Shape::new(3)).always("nobody who is up is suspected", nobody_is_slandered);
+    let cast = explored(&Shape::new(3)).always("nobody who is up is suspected", nobody_is_slandered);
     holds(&cast, faults(), &expect!["holds: 416 states, 676 transitions, depth 15"]);
 }
 
@@ -46,29 +37,28 @@ fn without_a_fault_nobody_is_suspected() {
 /// another one.
 #[test]
 fn with_two_lost_messages_nobody_is_suspected() {
-    let cast = converging(&Shape::new(3)).always("nobody who is up is suspected", nobody_is_slandered);
+    let cast = explored(&Shape::new(3)).always("nobody who is up is suspected", nobody_is_slandered);
     holds(&cast, faults().losses(2), &expect!["holds: 20058 states, 39926 transitions, depth 26"]);
 }
 
 /// Two members have nobody to help them, so each loss may end in a death. It is never for ever.
 #[test]
 fn whatever_was_lost_a_member_that_is_up_is_known_to_be_alive_again() {
-    let cast =
-        converging(&Shape::new(2)).sometimes("a loss buries someone alive", |view| !nobody_is_buried_alive(view));
+    let cast = explored(&Shape::new(2)).sometimes("a loss buries someone alive", |view| !nobody_is_buried_alive(view));
     holds(&cast, faults().losses(3).copies(1), &expect!["holds: 3248 states, 6282 transitions, depth 21"]);
 }
 
 #[test]
 fn three_members_that_meet_by_their_seeds_come_to_know_all() {
     let shape = Shape::new(3).strangers();
-    let cast = converging(&shape).always("nobody who is up is suspected", nobody_is_slandered);
+    let cast = explored(&shape).always("nobody who is up is suspected", nobody_is_slandered);
     holds(&cast, faults(), &expect!["holds: 7180 states, 13594 transitions, depth 33"]);
 }
 
 #[test]
 fn two_members_that_meet_come_to_know_each_other_whatever_is_lost_or_doubled() {
     holds(
-        &converging(&Shape::new(2).strangers()),
+        &explored(&Shape::new(2).strangers()),
         faults().losses(1).copies(1),
         &expect!["holds: 1512 states, 3234 transitions, depth 18"],
     );
@@ -81,14 +71,14 @@ fn a_member_that_crashed_comes_back_in_a_later_life() {
             member.facts().any(|fact| fact.node != member.node() && fact.is_alive() && fact.incarnation.life > 1)
         })
     };
-    let cast = converging(&Shape::new(2)).sometimes("someone is known in a later life", later);
+    let cast = explored(&Shape::new(2)).sometimes("someone is known in a later life", later);
     holds(&cast, faults().crashes(2).losses(1), &expect!["holds: 39657 states, 106724 transitions, depth 40"]);
 }
 
 #[test]
 fn three_members_hold_with_a_crash_of_any_and_a_lost_message() {
     holds(
-        &converging(&Shape::new(3)),
+        &explored(&Shape::new(3)),
         faults().crashes(1).losses(1),
         &expect!["holds: 3595231 states, 6743544 transitions, depth 64"],
     );
@@ -103,14 +93,14 @@ fn a_member_that_falls_silent_is_held_dead_in_the_end() {
     };
     let mut shape = Shape::new(3).mortal(3);
     shape.options.health_worst = 0; // without clocks, how long one waits makes no difference
-    let cast = converging(&shape).sometimes("all hold it dead", dead);
+    let cast = explored(&shape).sometimes("all hold it dead", dead);
     holds(&cast, faults().losses(1), &expect!["holds: 3831161 states, 8551718 transitions, depth 70"]);
 }
 
 #[test]
 fn the_only_other_one_that_falls_silent_is_held_dead_in_the_end_whatever_is_lost() {
     holds(
-        &converging(&Shape::new(2).mortal(2)),
+        &explored(&Shape::new(2).mortal(2)),
         faults().losses(1).copies(1),
         &expect!["holds: 906 states, 2575 transitions, depth 16"],
     );
@@ -122,7 +112,7 @@ fn a_member_that_leaves_is_known_to_have_left() {
         let one = view.processes().find_map(|(_, it)| it.member());
         one.is_some_and(|member| member.fact(NodeId(2)).is_some_and(|held| held.standing == Standing::Left))
     };
-    let cast = converging(&Shape::new(2).leaving(2))
+    let cast = explored(&Shape::new(2).leaving(2))
         .sometimes("the other one knows", left)
         .possible("whoever asked for it is answered", |view| view.all_answered());
     holds(&cast, faults().losses(1), &expect!["holds: 84 states, 206 transitions, depth 9"]);
@@ -130,7 +120,7 @@ fn a_member_that_leaves_is_known_to_have_left() {
 
 /// Explores `shape` with every member altered; the rule that it breaks must be refuted.
 fn refuted(shape: Shape, faults: Faults, alter: fn(Member) -> Member, expected: &Expect) {
-    let cast = converging(&shape.altered(alter));
+    let cast = explored(&shape.altered(alter));
     judged(&explore(&cast, faults), expected);
 }
 

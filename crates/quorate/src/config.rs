@@ -16,7 +16,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use quorate_model::NodeId;
+use quorate_runtime::datagram::KEYS_LEN_MAX;
 use serde::{Deserialize, Serialize};
+
+use crate::membership::GossipKey;
+
+/// The longest name of a zone, in bytes: it travels in each node's datagrams.
+const ZONE_BYTES_MAX: usize = quorate_protocols::gossip::ZONE_BYTES_MAX;
 
 /// More threads than any machine has use for.
 const GATEWAY_THREADS_MAX: usize = 1_024;
@@ -37,6 +43,13 @@ pub struct Config {
     /// Where to listen for other nodes; by default the member's `peer` address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listen_peer: Option<String>,
+    /// Where this node stands, such as a rack or a site; other nodes and `quorate node list` show it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub zone: String,
+    /// The keys that nodes seal their datagrams with: the first one seals, all of them open. Without any it is
+    /// [`GossipKey::PUBLIC`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gossip_keys: Vec<GossipKey>,
     /// Bounds. Each has a default that fits most.
     #[serde(default)]
     pub bounds: Bounds,
@@ -242,6 +255,14 @@ impl Config {
         if self.data.as_os_str().is_empty() {
             return Err("`data` is empty: name the folder of the log and the store".into());
         }
+        if self.zone.len() > ZONE_BYTES_MAX {
+            return Err(format!("`zone` is longer than {ZONE_BYTES_MAX} bytes: it travels in each datagram"));
+        }
+        if self.gossip_keys.len() > KEYS_LEN_MAX {
+            return Err(format!(
+                "`gossip_keys` has more than {KEYS_LEN_MAX} keys: take out those that no node seals with"
+            ));
+        }
         if self.bounds.patience_ms == 0 {
             return Err("`patience_ms` is 0: no request could be answered in time".into());
         }
@@ -284,6 +305,12 @@ mod tests {
             (format!("{head}nodee = 1\n{MEMBER}"), "unknown field `nodee`"),
             (format!("{head}[[member]]\nid = 1\nclient = \"h\"\npeer = \"h:2\"\n"), "is not an address"),
             (head.to_owned(), "missing field `member`"),
+            (format!("zone = \"{}\"\n{head}{MEMBER}", "z".repeat(33)), "`zone` is longer than 32 bytes"),
+            (format!("gossip_keys = [\"12\"]\n{head}{MEMBER}"), "64 hexadecimal digits"),
+            (
+                format!("gossip_keys = [{}]\n{head}{MEMBER}", format!("\"{}\",", "0".repeat(64)).repeat(5)),
+                "more than 4",
+            ),
             (format!("{head}{MEMBER}[bounds]\npatience_ms = 0\n"), "`patience_ms` is 0"),
             (format!("{head}{MEMBER}[bounds]\ngateway_threads = 1025\n"), "at most 1024"),
         ];

@@ -6,4 +6,5 @@ pub mod config;
 pub mod etcd;
 pub mod http;
 pub mod keyspace;
+pub mod membership;
 pub mod node;

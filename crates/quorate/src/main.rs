@@ -78,6 +78,13 @@ enum Command {
         #[command(subcommand)]
         command: client::LeaseCommand,
     },
+    /// Show which nodes there are.
+    Node {
+        #[command(flatten)]
+        target: client::Target,
+        #[command(subcommand)]
+        command: client::NodeCommand,
+    },
     /// Show how each node is.
     Status {
         #[command(flatten)]
@@ -148,6 +155,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Txn { target, args } => asynchronously(client::txn(&target, args)),
         Command::Compact { target, args } => asynchronously(client::compact(&target, args)),
         Command::Lease { target, command } => asynchronously(client::lease(&target, command)),
+        Command::Node { target, command } => asynchronously(client::node(&target, command)),
         Command::Status { target } => asynchronously(client::status(&target)),
         Command::Wal { command, output } => wal::run(&command, output),
         Command::Check { command, output } => prove::check(command, output),

@@ -28,7 +28,7 @@ const CONFIGURATION_PREFIX_LEN: u64 = 1;
 
 /// A reading of the wall clock before any folder was made, in milliseconds: lives are counted from here, to be small numbers
 /// on the wire.
-const FIRST_LIFE_MS: u64 = 1_790_000_000_000;
+pub(crate) const FIRST_LIFE_MS: u64 = 1_790_000_000_000;
 
 /// A node that was opened and not run yet.
 pub struct Node {

@@ -10,7 +10,7 @@ use quorate_protocols::gossip::{
 };
 
 use crate::cast::{Cast, View};
-use crate::simulate::Draw;
+use crate::simulate::{Bounds, Draw, Drift, Severity};
 
 /// A member that may fall silent for good, at any moment that chance chooses. A crash that the explorer makes is always
 /// followed by a restart in the end; to see that the dead are found, one must stay dead.
@@ -172,6 +172,41 @@ pub fn cast(shape: &Shape) -> Cast<Mortal> {
                 member.fact(member.node()).is_none_or(|own| own.is_alive() || own.standing == Standing::Left)
             })
         })
+}
+
+/// The cast of an instance to explore: a step from every state, and a way from every state to one in which all hold what is
+/// so and are done telling it.
+#[must_use]
+pub fn explored(shape: &Shape) -> Cast<Mortal> {
+    cast(shape)
+        .steps_until("something can happen until all is known", all_is_known)
+        .possible("all can still be known and told", all_is_known_and_told)
+}
+
+/// The cast of an instance to simulate: after everything is healed, all hold what is so and are done telling it.
+#[must_use]
+pub fn simulated(shape: &Shape) -> Cast<Mortal> {
+    cast(shape)
+        .finally("all is known in the end", all_is_known)
+        .finally("nothing is told any more in the end", all_is_known_and_told)
+}
+
+/// Faults that last longer than a suspicion, and clocks that run wrong by up to a tenth.
+#[must_use]
+pub fn severity() -> Severity {
+    Severity {
+        faulty_max: Duration::from_secs(120),
+        faults_max: 5,
+        lasts_max: Duration::from_secs(40),
+        drift_max: Drift(100_000),
+        ..Severity::default()
+    }
+}
+
+/// After everything is healed: a comparison with the lost, and the rumours of what it brought.
+#[must_use]
+pub fn bounds() -> Bounds {
+    Bounds { settles_for: Duration::from_secs(120), ..Bounds::default() }
 }
 
 /// Everyone holds of each other what is so: alive if it is up, dead or forgotten if it died, and left if it left.

@@ -1,6 +1,7 @@
 //! The commands that talk to a cluster as any etcd client would.
 
 mod lease;
+mod node;
 mod status;
 mod txn;
 
@@ -21,6 +22,7 @@ use pb::kv_client::KvClient;
 use pb::watch_client::WatchClient;
 
 pub use lease::{LeaseCommand, lease};
+pub use node::{NodeCommand, node};
 pub use status::status;
 pub use txn::{TxnArgs, txn};
 

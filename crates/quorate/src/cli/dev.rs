@@ -3,8 +3,10 @@
 //! Starts one `quorate serve` process a node, the very one that production runs, and watches over them: a node that dies
 //! is started again. When `dev` ends, so do they.
 
+use std::fs::{File, Permissions};
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -18,6 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{DIE_WITH_PARENT, place};
 use crate::config::{Bounds, Config, MemberConfig};
+use crate::membership::GossipKey;
 
 /// Ports between the nodes' ports.
 const PORT_STEP: u16 = 10_000;
@@ -67,9 +70,10 @@ pub async fn run(args: DevArgs) -> anyhow::Result<()> {
     };
     let members: Vec<_> = (0..args.nodes).map(|at| member(&args, at)).collect();
     check_ports(&members)?;
+    let key = GossipKey::drawn(); // all nodes start anew, so it need not be the one of before
     let mut nodes = Vec::new();
     for member in &members {
-        let config = write_config(&args, &data, &members, member)?;
+        let config = write_config(&args, &data, &members, member, key)?;
         let name = member.name();
         let (child, voice) = start(&config, &name)?;
         nodes.push(Node { name, client: member.client.clone(), child, voice, config, deaths: 0 });
@@ -182,6 +186,7 @@ Try, in another terminal:
   quorate get greeting                 or  etcdctl --endpoints={endpoints} get greeting
   quorate watch greeting               prints each change until Ctrl-C
   quorate status                       who is head, who is tail, how far
+  quorate node list                    who is there, as one node knows
   curl -s http://{}/health
   kill -9 {pid}                        {name} dies and comes back; nothing acknowledged is lost
 
@@ -237,7 +242,8 @@ fn member(args: &DevArgs, at: u16) -> MemberConfig {
 fn check_ports(members: &[MemberConfig]) -> anyhow::Result<()> {
     for address in members.iter().flat_map(|member| [&member.client, &member.peer]) {
         let address: SocketAddr = address.parse().expect("we wrote the address ourselves");
-        if let Err(error) = TcpListener::bind(address) {
+        let bound = TcpListener::bind(address).and_then(|_| UdpSocket::bind(address));
+        if let Err(error) = bound {
             bail!(
                 "port {} cannot be used: {error}. Another cluster may run here: stop it, or choose other ports with --port",
                 address.port()
@@ -252,6 +258,7 @@ fn write_config(
     data: &Path,
     members: &[MemberConfig],
     member: &MemberConfig,
+    key: GossipKey,
 ) -> anyhow::Result<PathBuf> {
     let folder = data.join(member.name());
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
@@ -261,13 +268,22 @@ fn write_config(
         data: folder.clone(),
         listen_client: None,
         listen_peer: None,
+        zone: String::new(),
+        gossip_keys: vec![key],
         bounds: Bounds { patience_ms: args.patience_ms, ..Bounds::default() },
         members: members.to_vec(),
     };
     let path = folder.join("quorate.toml");
     let text = toml::to_string(&config).context("cannot write a configuration")?;
-    std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    write_secret(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)
+}
+
+/// Writes a file that only this user may read.
+fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))?; // it may have been there already
+    file.write_all(text.as_bytes())
 }
 
 fn start(config: &Path, name: &str) -> anyhow::Result<(Child, JoinHandle<()>)> {

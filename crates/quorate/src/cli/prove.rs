@@ -1,5 +1,8 @@
 //! `quorate check` and `quorate simulate`: anyone can prove the protocols again, with the code that runs.
 
+mod gossip;
+
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,7 +11,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use quorate_check::casts::chain::{self, Shape, Wish, cast};
 use quorate_check::casts::store;
 use quorate_check::simulate::{self, Bounds, Plan, Report};
-use quorate_check::{Alarms, Draw, Explorer, Faults, Seeds, cost};
+use quorate_check::{Alarms, Cast, Draw, Explorable, Exploration, Explorer, Faults, Seeds, cost};
+use quorate_model::trace::Trace;
 use serde::Serialize;
 
 use super::{Output, say};
@@ -23,6 +27,13 @@ pub enum CheckCommand {
   quorate check chain --nodes 2 --losses 1 --copies 1
   quorate check chain --diagram chain.svg               draws one run of it")]
     Chain(CheckArgs),
+    /// Gossip: members that probe each other and tell along who is there.
+    #[command(after_help = "Examples:
+  quorate check gossip                                  three members, two losses: a second
+  quorate check gossip --strangers --losses 0           members that meet by their seeds
+  quorate check gossip --crashes 1 --losses 1           3.6 million states: a minute or two
+  quorate check gossip --silent --losses 1              one falls silent for good")]
+    Gossip(gossip::GossipCheckArgs),
 }
 
 /// The instance to explore, and which faults may happen in it.
@@ -77,25 +88,20 @@ struct CostRow {
 /// # Errors
 /// When a claim is refuted, or time runs out.
 pub fn check(command: CheckCommand, output: Output) -> anyhow::Result<()> {
-    let CheckCommand::Chain(args) = command;
+    match command {
+        CheckCommand::Chain(args) => check_chain(&args, output),
+        CheckCommand::Gossip(args) => gossip::check(&args, output),
+    }
+}
+
+fn check_chain(args: &CheckArgs, output: Output) -> anyhow::Result<()> {
     let wishes = |count: u32, wish: fn(u32) -> Wish| (1..=count).map(wish).collect::<Vec<_>>();
     let reader = 2.min(args.nodes);
     let people =
         vec![(1, wishes(args.appends, |item| Wish::Append(0, item))), (reader, wishes(args.reads, |_| Wish::Read(0)))];
     let cast = cast(&Shape::new(args.nodes, people));
     let faults = Faults::none().alarms(Alarms::WhenQuiet).crashes(args.crashes).losses(args.losses).copies(args.copies);
-    let bar = progress_bar();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let run = Explorer::new(&cast)
-        .faults(faults)
-        .threads(threads)
-        .time_max(Duration::from_secs(args.time_max_s))
-        .progress(|progress| {
-            bar.set_position(progress.states);
-            bar.set_message(format!("depth {}, {} waiting", progress.depth, progress.frontier));
-        })
-        .run();
-    bar.finish_and_clear();
+    let run = explore(&cast, faults, Duration::from_secs(args.time_max_s));
     let operations = (1..=args.appends).map(|_| "append").chain((1..=args.reads).map(|_| "read"));
     let costs = operations.zip(cost(&cast)).map(|(operation, cost)| CostRow {
         operation: operation.to_owned(),
@@ -104,16 +110,50 @@ pub fn check(command: CheckCommand, output: Output) -> anyhow::Result<()> {
         durable_writes: cost.durable_writes,
         writes_in_sequence: cost.writes_in_sequence,
     });
-    let report = CheckReport {
-        verdict: run.verdict.to_string(),
-        holds: run.verdict.holds(),
-        states: run.states,
-        seconds: run.elapsed.as_secs_f64(),
-        costs: costs.collect(),
-    };
-    print_check(&report, output)?;
-    if let Some(path) = &args.diagram {
-        let trace = if run.trace.is_empty() { example(args.nodes) } else { run.trace.clone() };
+    let report = CheckReport::of(&run, costs.collect());
+    verdict(&report, &run, args.diagram.as_deref(), || example(args.nodes), output)
+}
+
+impl CheckReport {
+    fn of(run: &Exploration, costs: Vec<CostRow>) -> Self {
+        Self {
+            verdict: run.verdict.to_string(),
+            holds: run.verdict.holds(),
+            states: run.states,
+            seconds: run.elapsed.as_secs_f64(),
+            costs,
+        }
+    }
+}
+
+/// Explores on all processors, and shows how far it is.
+fn explore<P: Explorable>(cast: &Cast<P>, faults: Faults, time_max: Duration) -> Exploration {
+    let bar = progress_bar();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let run = Explorer::new(cast)
+        .faults(faults)
+        .threads(threads)
+        .time_max(time_max)
+        .progress(|progress| {
+            bar.set_position(progress.states);
+            bar.set_message(format!("depth {}, {} waiting", progress.depth, progress.frontier));
+        })
+        .run();
+    bar.finish_and_clear();
+    run
+}
+
+/// Prints what was found, and draws the counterexample, or `example` if there is none, where a diagram is wanted.
+fn verdict(
+    report: &CheckReport,
+    run: &Exploration,
+    diagram: Option<&Path>,
+    example: impl FnOnce() -> Trace,
+    output: Output,
+) -> anyhow::Result<()> {
+    print_check(report, output)?;
+    if let Some(path) = diagram {
+        let trace = if run.trace.is_empty() { example() } else { run.trace.clone() };
         draw_to(path, &trace)?;
     }
     if !report.holds {
@@ -126,7 +166,7 @@ pub fn check(command: CheckCommand, output: Output) -> anyhow::Result<()> {
 }
 
 /// One run without faults, to look at: an append at the head and a read at the tail.
-fn example(node_count: u32) -> quorate_model::trace::Trace {
+fn example(node_count: u32) -> Trace {
     let shape = Shape::new(node_count, vec![(1, vec![Wish::Append(0, 1)]), (node_count, vec![Wish::Read(0)])]);
     let ask_counts = [1, 1];
     let mut plan = Plan::calm(node_count as usize);
@@ -143,12 +183,18 @@ pub enum SimulateCommand {
   quorate simulate chain --for-s 60
   quorate simulate chain --seed 4711 --diagram failure.svg    one history again")]
     Chain(SimulateArgs),
+    /// Gossip: two to seven members that come to hold what is so after every fault.
+    #[command(after_help = "Examples:
+  quorate simulate gossip --seeds 1000
+  quorate simulate gossip --for-s 60
+  quorate simulate gossip --seed 4711 --diagram failure.svg    one history again")]
+    Gossip(SimulateArgs),
 }
 
 /// Which histories.
 #[derive(clap::Args, Debug)]
 pub struct SimulateArgs {
-    /// How many seeds; each is one history over lists and one over the store.
+    /// How many seeds; each is one history, of the chain one over lists and one over the store.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// The first seed.
@@ -183,24 +229,35 @@ struct SimulateRow {
 /// # Errors
 /// When a history breaks a claim; the error names the seed.
 pub fn simulate_command(command: SimulateCommand, output: Output) -> anyhow::Result<()> {
-    let SimulateCommand::Chain(args) = command;
-    let range = match (args.seed, args.for_s) {
-        (Some(seed), _) => seed..seed + 1,
-        (None, Some(_)) => args.first..u64::MAX,
-        (None, None) => args.first..args.first.saturating_add(args.seeds),
-    };
+    match command {
+        SimulateCommand::Chain(args) => simulate_chain(&args, output),
+        SimulateCommand::Gossip(args) => gossip::simulate_members(&args, output),
+    }
+}
+
+impl SimulateArgs {
+    fn range(&self) -> Range<u64> {
+        match (self.seed, self.for_s) {
+            (Some(seed), _) => seed..seed + 1,
+            (None, Some(_)) => self.first..u64::MAX,
+            (None, None) => self.first..self.first.saturating_add(self.seeds),
+        }
+    }
+}
+
+fn simulate_chain(args: &SimulateArgs, output: Output) -> anyhow::Result<()> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut seeds = Seeds::new(range).threads(threads);
+    let mut seeds = Seeds::new(args.range()).threads(threads);
     if let Some(for_s) = args.for_s {
         seeds = seeds.time_max(Duration::from_secs(for_s.div_ceil(2)));
     }
     let lists = simulate::simulate(|draw: &mut Draw| cast(&chain::drawn(draw)), &seeds);
-    report("lists", &lists, &args, output)?;
+    report("lists", &lists, args, output)?;
     if let (Some(seed), Some(path)) = (args.seed, &args.diagram) {
         let (run, _) = simulate::run_seed(&|draw: &mut Draw| cast(&chain::drawn(draw)), &seeds, seed, true);
         draw_to(path, &run.trace)?;
     }
-    report("store", &simulate::simulate(store::drawn, &seeds), &args, output)
+    report("store", &simulate::simulate(store::drawn, &seeds), args, output)
 }
 
 fn report(machine: &'static str, report: &Report, args: &SimulateArgs, output: Output) -> anyhow::Result<()> {
@@ -230,7 +287,7 @@ fn report(machine: &'static str, report: &Report, args: &SimulateArgs, output: O
     Ok(())
 }
 
-fn draw_to(path: &Path, trace: &quorate_model::trace::Trace) -> anyhow::Result<()> {
+fn draw_to(path: &Path, trace: &Trace) -> anyhow::Result<()> {
     let svg = quorate_check::space_time_diagram::svg(trace);
     std::fs::write(path, svg).with_context(|| format!("cannot write {}", path.display()))
 }
@@ -249,7 +306,11 @@ fn print_check(report: &CheckReport, output: Output) -> anyhow::Result<()> {
         return Ok(());
     }
     let rate = report.states as f64 / report.seconds.max(1e-9);
-    say!("{} ({:.1} s, {rate:.0} states/s)\n", report.verdict, report.seconds);
+    say!("{} ({:.1} s, {rate:.0} states/s)", report.verdict, report.seconds);
+    if report.costs.is_empty() {
+        return Ok(());
+    }
+    say!("");
     say!("{:<10} {:>10} {:>8} {:>16} {:>20}", "alone", "messages", "delays", "durable writes", "writes in sequence");
     for row in &report.costs {
         say!(

@@ -1,7 +1,7 @@
 //! `quorate serve`: one node.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::etcd::{Cluster, Gateway, Limits, Member};
 use crate::http::{Metrics, serve as serve_gateway};
 use crate::keyspace::Keyspace;
+use crate::membership::Membership;
 use crate::node::Node;
 
 /// How long calls under way may take when the node is told to stop.
@@ -34,8 +35,15 @@ A configuration for a chain of three:
   [[member]]
   id = 1
   client = \"10.0.0.1:2379\"
-  peer = \"10.0.0.1:2380\"
+  peer = \"10.0.0.1:2380\"          # TCP for the chain, UDP for gossip
   (and so on for members 2 and 3: head first, tail last, the same on every node)
+
+Gossip, with which nodes find out who is there (`quorate node list`):
+  zone = \"rack-7\"                 # where this node stands, for others to see
+  gossip_keys = [\"<64 hex digits>\"] # `openssl rand -hex 32`; the first seals, all open; SIGHUP reads them again
+Without keys anyone who reaches the port can speak; clusters of different names are kept apart all the same. To change
+a key: add the new one at the end on every node, then put it first on every node, then take the old one out.
+Instead of no key at all, 64 zeros stand for it.
 
 Bounds, each with a default:
   [bounds]
@@ -64,7 +72,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let config = Config::read(&args.config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, serve(config))
+    local.block_on(&runtime, serve(config, &args.config))
 }
 
 /// A broken invariant is said in one line, whoever runs into it; the host and [`Node::open`] make it the end of the node.
@@ -76,22 +84,27 @@ fn say_broken_invariants_in_a_line() {
     }));
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config, config_path: &Path) -> anyhow::Result<()> {
     let (stop, stopped) = watch::channel(false);
     let peers = listen(config.peer_address(), false).await?;
     // The port is shared among our threads only: if nobody else has it, it can be had alone.
     drop(listen(config.client_address(), false).await?);
     let clients = listen(config.client_address(), true).await?;
     let cannot_start = || format!("node {} cannot start from {}", config.node, config.data.display());
+    let listens_at = peers.local_addr().context("the socket for other nodes is broken")?;
     let node = Node::open(&config, peers).with_context(cannot_start)?;
+    let (membership, gossip) = Membership::start(&config, listens_at).await.with_context(cannot_start)?;
+    tokio::task::spawn_local(reload_keys(config_path.to_owned(), membership.clone()));
     let metrics = Arc::new(Metrics::default());
     let page = node.page();
     metrics.also(move |out| page.read(out));
     let net = node.net_metrics();
     metrics.also(move |page| put_net_metrics(&net, page));
+    let known = membership.clone();
+    metrics.also(move |page| known.put_metrics(page));
     let mut threads = Vec::new();
     for _ in 1..config.bounds.gateway_thread_count() {
-        let gateway = GatewayParts::new(&config, node.keyspace(), Arc::clone(&metrics));
+        let gateway = GatewayParts::new(&config, node.keyspace(), Arc::clone(&metrics), membership.clone());
         let stopped = stopped.clone();
         threads.push(std::thread::spawn(move || {
             if let Err(error) = run_gateway(&gateway, stopped) {
@@ -99,7 +112,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             }
         }));
     }
-    let first = GatewayParts::new(&config, node.keyspace(), metrics);
+    let first = GatewayParts::new(&config, node.keyspace(), metrics, membership.clone());
     let gateway = tokio::task::spawn_local(serve_gateway(clients, first.gateway(), when(stopped.clone())));
     tracing::info!(
         "node {} of cluster {} serves clients on {} and nodes on {}; its data lies in {}",
@@ -111,17 +124,20 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     );
     let (halt, halted) = watch::channel(false);
     let running = node.run(when(halted));
-    tokio::pin!(running, gateway);
+    tokio::pin!(running, gateway, gossip);
     let outcome = tokio::select! {
         outcome = &mut running => outcome,
         outcome = &mut gateway => {
             outcome.context("the gateway broke").and_then(|outcome| outcome.context("the gateway failed"))
         }
+        outcome = &mut gossip => outcome.context("the node failed"),
         () = interrupted() => {
-            // First the calls under way get their answers, then the log takes what waits.
+            // First the others hear that this node leaves and the calls under way get their answers, then the log takes what
+            // waits.
             let _ = stop.send(true); // without a listener there is nobody to stop
             let drained = async {
-                let _ = tokio::time::timeout(STOP_WITHIN, &mut gateway).await; // who is not done by then is cut off
+                let answered = tokio::time::timeout(STOP_WITHIN, &mut gateway);
+                let _ = tokio::join!(answered, membership.leave()).0; // who is not done by then is cut off
                 let _ = halt.send(true); // as above
             };
             tokio::join!(drained, &mut running).1
@@ -144,20 +160,23 @@ struct GatewayParts {
     limits: Limits,
     metrics: Arc<Metrics>,
     address: String,
+    membership: Membership,
 }
 
 impl GatewayParts {
-    fn new(config: &Config, keyspace: Keyspace, metrics: Arc<Metrics>) -> Self {
+    fn new(config: &Config, keyspace: Keyspace, metrics: Arc<Metrics>, membership: Membership) -> Self {
         let limits = Limits {
             progress_interval: std::time::Duration::from_millis(config.bounds.progress_ms.max(100)),
             quota_bytes: config.bounds.quota_bytes,
             ..Limits::default()
         };
-        Self { keyspace, cluster: cluster(config), limits, metrics, address: config.client_address().to_owned() }
+        let (cluster, address) = (cluster(config), config.client_address().to_owned());
+        Self { keyspace, cluster, limits, metrics, address, membership }
     }
 
     fn gateway(&self) -> Gateway {
         Gateway::new(self.keyspace.clone(), self.cluster.clone(), self.limits.clone(), Arc::clone(&self.metrics))
+            .with_membership(self.membership.clone())
     }
 }
 
@@ -225,6 +244,22 @@ async fn listen(address: &str, shared: bool) -> anyhow::Result<TcpListener> {
     open().with_context(|| {
         format!("cannot listen on {address}: stop whoever listens there, or give this node another port")
     })
+}
+
+/// Reads the keys of gossip from the configuration again on each SIGHUP. All else in it waits for the next start.
+async fn reload_keys(config: PathBuf, membership: Membership) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    while hangup.recv().await.is_some() {
+        let reloaded = match Config::read(&config) {
+            Ok(config) => membership.set_keys(&config.gossip_keys).await.map(|()| config.gossip_keys.len()),
+            Err(error) => Err(error.into()),
+        };
+        match reloaded {
+            Ok(count) => tracing::info!("{count} keys of gossip were read again; the first one seals"),
+            Err(error) => tracing::error!("the keys of gossip stay as they are: {error:#}"),
+        }
+    }
 }
 
 async fn interrupted() {

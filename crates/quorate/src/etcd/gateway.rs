@@ -19,6 +19,7 @@ use super::generated::etcdserverpb as pb;
 use super::watch::Hub;
 use crate::http::metrics::Metrics;
 use crate::keyspace::{Keyspace, Status};
+use crate::membership::Membership;
 
 /// The version that clients read and compare: they turn features on from 3.5.13.
 pub const VERSION: &str = "3.5.13";
@@ -108,6 +109,8 @@ pub struct Gateway {
     pub limits: Arc<Limits>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Which nodes are there; nothing where no gossip runs.
+    pub membership: Option<Membership>,
     /// Who watches through this gateway.
     pub(crate) hub: Arc<Hub>,
     pulse: Arc<Pulse>,
@@ -129,9 +132,16 @@ impl Gateway {
             cluster: Arc::new(cluster),
             limits: Arc::new(limits),
             metrics,
+            membership: None,
             hub,
             pulse: Arc::new(Pulse::default()),
         }
+    }
+
+    /// The same gateway, which shows what `membership` knows.
+    #[must_use]
+    pub fn with_membership(self, membership: Membership) -> Self {
+        Self { membership: Some(membership), ..self }
     }
 
     /// The header of an answer at `revision`.

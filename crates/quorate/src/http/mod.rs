@@ -8,15 +8,18 @@
 //! | `json`    | the JSON gateway                                                             |
 //! | `websocket` | the JSON gateway, a call as a conversation                                 |
 //! | `pages`   | `/version`, `/health`, `/livez`, `/readyz`, `/metrics`, `/debug/vars`         |
+//! | `nodes`   | `/v1/nodes`                                                                |
 //! | `metrics` | what is counted                                                              |
 
 mod authority;
 mod json;
 pub mod metrics;
+mod nodes;
 mod pages;
 mod serve;
 mod service;
 mod websocket;
 
 pub use metrics::Metrics;
+pub use nodes::{NodeList, NodeRow, PATH as NODES_PATH, ProfileRow};
 pub use serve::serve;

@@ -6,6 +6,7 @@ use hyper::body::Incoming;
 use quorate_machines::kv::{AlarmKind, Span};
 use tonic::body::Body;
 
+use super::nodes::{self, NodeList};
 use crate::etcd::{CLUSTER_VERSION, Gateway, VERSION};
 
 pub(super) const JSON: &str = "application/json";
@@ -35,6 +36,14 @@ pub(super) async fn page(gateway: &Gateway, request: &Request<Incoming>) -> Resp
             });
             response(StatusCode::OK, JSON, versions.to_string())
         }
+        nodes::PATH => match &gateway.membership {
+            Some(membership) => {
+                let list = NodeList::of(membership, &gateway.cluster);
+                let body = serde_json::to_vec(&list).expect("a list of plain fields can be written");
+                response(StatusCode::OK, JSON, body)
+            }
+            None => not_found(),
+        },
         "/health" => health(gateway, query).await,
         "/metrics" => {
             // A node in trouble is the one whose counts are wanted most.
