@@ -166,10 +166,10 @@ impl Gossip {
 
     fn learn(&mut self, fact: &Fact) {
         let now = clock::now();
-        let before = self.roster.get(fact.node).map(|known| known.standing);
+        let before = self.roster.get(fact.node).map(|known| (known.standing, known.incarnation.life));
         self.roster.learn(fact, now);
         let standing = Standing::from(&fact.standing);
-        if before != Some(standing) && fact.node != self.me {
+        if before != Some((standing, fact.incarnation.life)) && fact.node != self.me {
             let Fact { node, incarnation, .. } = fact;
             tracing::info!("node {} is {} now (incarnation {incarnation:?})", node.0, standing.name());
         }

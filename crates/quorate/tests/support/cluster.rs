@@ -210,6 +210,14 @@ impl Node {
         assert!(status.success(), "node {}: {status}: {}", self.id, self.said());
     }
 
+    /// Writes the present settings, and lets the process read them again.
+    pub fn reload(&mut self) {
+        std::fs::write(&self.config, self.settings.text()).expect("a file");
+        let child = self.child.as_ref().expect("it was started");
+        let pid = Pid::from_raw(child.id().cast_signed()).expect("a process has a number");
+        kill_process(pid, Signal::HUP).expect("it runs");
+    }
+
     /// Ends the process at once.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
