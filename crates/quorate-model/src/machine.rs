@@ -7,7 +7,7 @@ use core::fmt::Debug;
 
 use bytes::Bytes;
 
-use crate::codec::Wire;
+use crate::codec::{DecodeError, Wire};
 
 /// What a log drives. Two machines that applied the same commands in the same order are equal and gave equal answers.
 pub trait Machine: Clone + Debug {
@@ -40,7 +40,34 @@ pub trait Machine: Clone + Debug {
     /// Replaces the whole state.
     fn restore(&mut self, snapshot: Self::Snapshot);
 
-    /// What the machine's own storage brought through a restart: the index of the last command in it, and the bytes
+    /// A page of `snapshot` for a machine on another node, and where the page after it begins. Pages begin at places that
+    /// grow; the first is at none, which is empty. A page is of about `bytes_max` bytes: at least one piece of the state.
+    fn page(snapshot: &Self::Snapshot, at: &[u8], bytes_max: usize) -> (Bytes, Option<Bytes>);
+
+    /// A machine to copy into: fresh, with storage beside this one's if this one has its own. Nothing of it survives a
+    /// restart before it is pasted and a checkpoint of it is durable, and from then on nothing of this one does.
+    fn blank(&self) -> Self;
+
+    /// Puts the next page into a blank machine.
+    ///
+    /// # Errors
+    /// When the page is none of such a machine. The machine is of no use then.
+    fn paste(&mut self, page: Bytes) -> Result<(), DecodeError>;
+
+    /// All pages were pasted, it is said.
+    ///
+    /// # Errors
+    /// When they are not all that there must be. The machine is of no use then.
+    fn pasted(&mut self) -> Result<(), DecodeError> {
+        Ok(())
+    }
+
+    /// Whether the machine's own storage has so much to do that no further page should be pasted yet.
+    fn is_busy(&self) -> bool {
+        false
+    }
+
+    /// What the machine's own storage holds for a restart: the index of the last command in it, and the bytes
     /// that were stored beside it by [`Machine::checkpoint`]. A machine without storage of its own has nothing.
     fn recovered(&self) -> Option<(u64, Bytes)> {
         None

@@ -206,3 +206,56 @@ fn a_killed_process_keeps_the_last_checkpoint_it_called_durable_or_a_later_one()
     }
     assert!(applied > 5_000, "{applied} changes");
 }
+
+/// A copy larger than what is gathered in memory, so that parts of it are on disk before it is whole.
+const COPY_ENTRIES: u64 = 5_000;
+const COPY_VALUE_BYTES: usize = 10_000;
+
+fn copy_into(table: &DiskTable) -> DiskTable {
+    let mut copy = table.blank();
+    for entry in 0..COPY_ENTRIES {
+        while copy.is_busy() {
+            std::thread::yield_now(); // its thread writes
+        }
+        copy.insert(Bytes::from(format!("key{entry:06}")), Bytes::from(vec![entry as u8; COPY_VALUE_BYTES]));
+    }
+    copy
+}
+
+fn written_through(table: &DiskTable, index: u64) {
+    while table.stored() != Some(index) {
+        assert_eq!(table.failure(), None);
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_copy_replaces_a_table_when_it_is_whole_and_durable_and_not_before() {
+    let folder = TemporaryFolder::new("store-copy");
+    let count = |table: &DiskTable| table.count(&[], None);
+    {
+        let mut table = open(&folder);
+        table.insert(Bytes::from_static(b"old"), Bytes::from_static(b"1"));
+        table.checkpoint(3, Bytes::from_static(b"beside"));
+        written_through(&table, 3);
+        let copy = copy_into(&table);
+        assert!(copy.change_count() < COPY_ENTRIES as usize, "parts of it went to disk");
+        assert_eq!((copy.stored(), copy.recovered()), (Some(0), None));
+        assert_eq!((count(&copy), count(&table)), (COPY_ENTRIES, 1));
+    }
+    {
+        let table = open(&folder); // a crash in the middle of the copy
+        assert_eq!((count(&table), table.stored()), (1, Some(3)));
+        drop(copy_into(&table)); // begun anew, and once more
+        let mut copy = copy_into(&table);
+        copy.checkpoint(9, Bytes::from_static(b"copied"));
+        written_through(&copy, 9);
+        assert_eq!(copy.recovered(), Some((9, Bytes::from_static(b"copied"))));
+        copy.insert(Bytes::from_static(b"new"), Bytes::from_static(b"1"));
+        copy.checkpoint(10, Bytes::from_static(b"later"));
+        written_through(&copy, 10);
+    }
+    let table = open(&folder);
+    assert_eq!((count(&table), table.recovered()), (COPY_ENTRIES + 1, Some((10, Bytes::from_static(b"later")))));
+    assert_eq!(table.get(b"old"), None);
+}

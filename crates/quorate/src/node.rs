@@ -82,7 +82,7 @@ impl Node {
         let configuration = Configuration::new(CONFIGURATION_PREFIX_LEN, members);
         let options = PortOptions { me, checkpoint_bytes: config.bounds.checkpoint_bytes };
         let member = Member::new(me, configuration, NodeOptions::default(), kv).observed_by(Pid::outside(me.0, 0));
-        let client = Client::new(CONFIGURATION_PREFIX_LEN, ClientBounds::default());
+        let client = Client::new(ClientBounds::default());
         let mut processes =
             vec![(Pid::chain(me.0, 0), Role::Node(Box::new(member))), (Pid::client(me.0, 0), Role::Client(client))];
         // Others may know lives of this node whose folder is gone, or that a copy put in its place never had. They must not take

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate_model::{NodeId, Pid};
+use quorate_model::{NodeId, Pid, Process};
 use quorate_protocols::chain::{Client, ClientBounds, Configuration, Message, Node, NodeOptions, Request, Role};
 
 use super::{Append, ListSpec, Lists, Read};
@@ -11,7 +11,18 @@ use crate::simulate::Draw;
 
 /// A chain's process over lists.
 pub type ListRole = Role<Lists>;
-type Said = Message<Lists>;
+pub(super) type Said = Message<Lists>;
+
+/// A process that may be a member of a chain over lists: what claims look at.
+pub(super) trait Seat: Process<Message = Said> {
+    fn member(&self) -> Option<&Node<Lists>>;
+}
+
+impl Seat for ListRole {
+    fn member(&self) -> Option<&Node<Lists>> {
+        self.node()
+    }
+}
 
 /// The shard of the person who tells a member how its disk is: no other has it.
 pub const HOST: u32 = 1_000;
@@ -130,7 +141,7 @@ pub fn cast(shape: &Shape) -> Cast<ListRole> {
         cast = if shape.people.iter().any(|(at, _)| *at == node.0) {
             let first = ClientBounds::default();
             let bounds = ClientBounds { retry_after_max: shape.retry_after_max.max(first.retry_after), ..first };
-            cast.process(pid, Role::Client(Client::new(1, bounds)))
+            cast.process(pid, Role::Client(Client::new(bounds)))
         } else {
             cast.absent(pid)
         };
@@ -163,18 +174,22 @@ fn member(shape: &Shape, node: NodeId, members: &[NodeId]) -> Node<Lists> {
     (shape.alter)(Node::new(node, Configuration::new(1, members.to_vec()), options, Lists::default()))
 }
 
-fn request(wish: Wish) -> Request<Append, Read> {
+pub(super) fn request(wish: Wish) -> Request<Append, Read> {
     match wish {
         Wish::Append(key, item) => Request::Command(Append { key, item }),
         Wish::Read(key) => Request::Query(Read { key }),
     }
 }
 
-fn answers(ask: &Said, said: &Said) -> bool {
+pub(super) fn answers(ask: &Said, said: &Said) -> bool {
     match (ask, said) {
-        (Message::Ask { token, .. }, Message::Answered { token: answered, .. } | Message::Busy { token: answered }) => {
-            token == answered
-        }
+        (
+            Message::Ask { token, .. },
+            Message::Answered { token: answered, .. }
+            | Message::Busy { token: answered }
+            | Message::NotMember { token: answered }
+            | Message::Left { token: answered },
+        ) => token == answered,
         _ => false,
     }
 }
@@ -197,38 +212,56 @@ fn bounds_claims(cast: Cast<ListRole>, node_count: u32, uncommitted_len_max: usi
 }
 
 fn claims(cast: Cast<ListRole>, node_count: u32) -> Cast<ListRole> {
-    cast.always("members never differ at an index", move |view| logs_agree(view, node_count))
+    let cast = cast
+        .always("members never differ at an index", move |view| logs_agree(view, node_count, None))
         .always("what is committed is on every disk", move |view| commits_are_durable(view, node_count))
         .always("members that applied the same are the same", move |view| replicas_agree(view, node_count))
         .sometimes("everything is answered", |view| view.all_answered())
-        .sometimes("a read sees an append", |view| {
-            view.asked().any(|asked| {
-                let read = matches!(asked.ask, Message::Ask { request: Request::Query(_), .. });
-                read && matches!(asked.status, Status::Answered(Message::Answered { answer, .. }) if !answer.is_empty())
-            })
-        })
-        .linearizable_by_key("the lists are linearizable", ListSpec, |ask, answer| {
-            let Message::Ask { request, .. } = ask else { return None };
-            let op = match request {
-                Request::Command(append) => (append.key, Some(append.item)),
-                Request::Query(read) | Request::Peek(read) => (read.key, None),
-            };
-            match answer {
-                Some(Message::Busy { .. }) => None,
-                Some(Message::Answered { answer, .. }) => Some(Call { op, ret: Some(answer.clone()) }),
-                _ => Some(Call { op, ret: None }),
-            }
-        })
+        .sometimes("a read sees an append", |view| sees_an_append(view));
+    by_key(cast)
 }
 
-/// What every member holds at an index, live or on disk, is the same.
-fn logs_agree(view: &View<'_, ListRole>, node_count: u32) -> bool {
-    let held = || members(view, node_count).flat_map(|(live, durable)| [live, Some(durable)]).flatten();
-    held().enumerate().all(|(at, one)| held().take(at).all(|other| agree(one, other)))
+/// Whether some read was answered with something.
+pub(super) fn sees_an_append<P: Seat>(view: &View<'_, P>) -> bool {
+    view.asked().any(|asked| {
+        let read = matches!(asked.ask, Message::Ask { request: Request::Query(_), .. });
+        read && matches!(asked.status, Status::Answered(Message::Answered { answer, .. }) if !answer.is_empty())
+    })
+}
+
+/// Claims that what people asked and were answered is linearizable.
+pub(super) fn by_key<P: Seat>(cast: Cast<P>) -> Cast<P> {
+    cast.linearizable_by_key("the lists are linearizable", ListSpec, |ask, answer| {
+        let Message::Ask { request, .. } = ask else { return None };
+        let op = match request {
+            Request::Command(append) => (append.key, Some(append.item)),
+            Request::Query(read) | Request::Peek(read) => (read.key, None),
+        };
+        match (answer, op) {
+            (Some(Message::Busy { .. } | Message::NotMember { .. }), _) => None,
+            (Some(Message::Answered { answer, .. }), op) => Some(Call { op, ret: Some(answer.clone()) }),
+            (_, op) => Some(Call { op, ret: None }), // it may have happened, or happen yet
+        }
+    })
+}
+
+/// What every member holds at an index, live or on disk, is the same. Where members come and go, that is so for those of
+/// the newest configuration; others agree with them on what they take for committed.
+pub(super) fn logs_agree<P: Seat>(view: &View<'_, P>, node_count: u32, newest: Option<&Configuration>) -> bool {
+    let stays = |node: u32| newest.is_none_or(|newest| newest.is_member(NodeId(node)));
+    let held = || {
+        (1..=node_count).zip(members(view, node_count)).flat_map(|(node, (live, durable))| {
+            [live, Some(durable)].into_iter().flatten().map(move |held| (node, held))
+        })
+    };
+    let until = |node: u32, held: &Node<Lists>| if stays(node) { u64::MAX } else { held.status().committed };
+    held().enumerate().all(|(at, (one_node, one))| {
+        held().take(at).all(|(other_node, other)| agree(one, other, until(one_node, one).min(until(other_node, other))))
+    })
 }
 
 /// Members that have applied equally much are equal in all that is replicated.
-fn replicas_agree(view: &View<'_, ListRole>, node_count: u32) -> bool {
+pub(super) fn replicas_agree<P: Seat>(view: &View<'_, P>, node_count: u32) -> bool {
     let live = || members(view, node_count).filter_map(|(live, _)| live);
     let alike = |one: &Node<Lists>, other: &Node<Lists>| {
         one.applied() != other.applied()
@@ -237,14 +270,15 @@ fn replicas_agree(view: &View<'_, ListRole>, node_count: u32) -> bool {
     live().enumerate().all(|(at, one)| live().take(at).all(|other| alike(one, other)))
 }
 
-/// Both hold entries at consecutive indexes, so from where both hold some, those at equal indexes go side by side.
-fn agree(one: &Node<Lists>, other: &Node<Lists>) -> bool {
+/// Both hold entries at consecutive indexes, so from where both hold some, those at equal indexes go side by side. Looks at
+/// the entries up to `until`.
+fn agree(one: &Node<Lists>, other: &Node<Lists>, until: u64) -> bool {
     let first = |node: &Node<Lists>| node.entries().next().map(|(index, _)| index);
     let (Some(one_first), Some(other_first)) = (first(one), first(other)) else { return true };
     let from = one_first.max(other_first);
     let skipped = |first: u64| usize::try_from(from - first).unwrap_or(usize::MAX);
-    let mut pairs = one.entries().skip(skipped(one_first)).zip(other.entries().skip(skipped(other_first)));
-    pairs.all(|((_, one), (_, other))| one.operation == other.operation)
+    let pairs = one.entries().skip(skipped(one_first)).zip(other.entries().skip(skipped(other_first)));
+    pairs.take_while(|((index, _), _)| *index <= until).all(|((_, one), (_, other))| one.operation == other.operation)
 }
 
 /// Whatever any member takes for committed is in the log on every member's disk.
@@ -259,13 +293,13 @@ fn commits_are_durable(view: &View<'_, ListRole>, node_count: u32) -> bool {
         .all(|(_, (_, durable))| durable.status().last >= committed)
 }
 
-fn members<'a>(
-    view: &View<'a, ListRole>,
+fn members<'a, P: Seat>(
+    view: &View<'a, P>,
     node_count: u32,
 ) -> impl Iterator<Item = (Option<&'a Node<Lists>>, &'a Node<Lists>)> {
     (1..=node_count).map(|node| {
         let pid = Pid::chain(node, 0);
-        let durable = view.durable(pid).node().expect("a chain pid is a member's");
-        (view.process(pid).and_then(Role::node), durable)
+        let durable = view.durable(pid).member().expect("a chain pid is a member's");
+        (view.process(pid).and_then(Seat::member), durable)
     })
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use quorate_model::{DecodeError, Machine, Reader, Wire};
 
 use crate::linearizable::{Keyed, Spec};
@@ -55,6 +56,27 @@ impl Machine for Lists {
 
     fn restore(&mut self, snapshot: BTreeMap<u32, Vec<u32>>) {
         self.by_key = snapshot;
+    }
+
+    fn page(snapshot: &BTreeMap<u32, Vec<u32>>, at: &[u8], bytes_max: usize) -> (Bytes, Option<Bytes>) {
+        let from = at.try_into().map_or(0, u32::from_be_bytes);
+        let mut page = BTreeMap::new();
+        for (key, list) in snapshot.range(from..) {
+            if !page.is_empty() && page.to_bytes().len() + list.to_bytes().len() > bytes_max {
+                return (page.to_bytes(), Some(Bytes::copy_from_slice(&key.to_be_bytes())));
+            }
+            page.insert(*key, list.clone());
+        }
+        (page.to_bytes(), None)
+    }
+
+    fn blank(&self) -> Self {
+        Self::default()
+    }
+
+    fn paste(&mut self, page: Bytes) -> Result<(), DecodeError> {
+        self.by_key.extend(BTreeMap::<u32, Vec<u32>>::from_bytes(page)?);
+        Ok(())
     }
 }
 

@@ -1,6 +1,8 @@
 //! The casts of our protocols: instances that the tests, `quorate check` and `quorate simulate` share.
 
 pub mod chain;
+mod chain_decider;
+pub mod chain_moves;
 pub mod gossip;
 pub mod gossip_crowd;
 mod lists;

@@ -35,7 +35,7 @@ pub fn drawn(draw: &mut Draw) -> Cast<StoreRole> {
         let member = Node::new(node, Configuration::new(1, members.clone()), options, Machine::default());
         cast = cast
             .process(Pid::chain(node.0, 0), Role::Node(Box::new(member)))
-            .process(Pid::client(node.0, 0), Role::Client(Client::new(1, ClientBounds::default())));
+            .process(Pid::client(node.0, 0), Role::Client(Client::new(ClientBounds::default())));
     }
     let mut value = 0;
     for person in 0..=draw.below(PEOPLE_COUNT_MAX) {

@@ -71,6 +71,10 @@ impl Table for MemoryTable {
         Some(Self::new())
     }
 
+    fn blank(&self) -> Self {
+        Self::new()
+    }
+
     fn count(&self, from: &[u8], end: Option<&[u8]>) -> u64 {
         self.between(from, end).left()
     }

@@ -10,6 +10,7 @@
 //! | `mvcc`        | one change: new versions at a new revision; `compact` forgets old ones       |
 //! | `lease`       | keys that die together; `expiry` is their time, at the head                  |
 //! | `quota`       | when no writes are taken                                                     |
+//! | `copy`        | a store on another node, from pages of this one                              |
 //! | `watchers`    | who watches a key                                                            |
 //! | `lock`        | the requests that etcd's lock and election are made of                       |
 //! | `codec`       | all of it as bytes                                                           |
@@ -20,6 +21,7 @@ pub mod check;
 mod codec;
 mod command;
 mod compact;
+mod copy;
 pub mod expiry;
 mod hash;
 mod intervals;
@@ -47,7 +49,7 @@ mod weight;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use quorate_model::{Machine, Wire};
+use quorate_model::{DecodeError, Machine, Wire};
 
 pub use command::*;
 pub use expiry::Expiry;
@@ -60,6 +62,7 @@ pub use watch::{Change, Changes, Event, EventKind, Fragment, Wanted};
 pub use watchers::Watchers;
 
 use mvcc::Step;
+use view::Meta;
 
 /// The footprint of a read: the keys that it will look at. No span at all is a read of what is not a key: leases and
 /// alarms. A read at a revision that the reader learned elsewhere must ask for [`Span::all`], since any write may be the
@@ -81,6 +84,8 @@ pub enum Reply<T> {
 pub struct Kv<T> {
     view: View<T>,
     quota_bytes: u64,
+    /// While pages are pasted: the counters that must fit what comes.
+    pasting: Option<Meta>,
 }
 
 impl<T: Table + Default> Default for Kv<T> {
@@ -93,7 +98,7 @@ impl<T: Table> Kv<T> {
     /// The store in `table`, fresh if that is empty. `quota_bytes` is when [`Kv::is_over_quota`] says so; 0 is never.
     #[must_use]
     pub fn new(table: T, quota_bytes: u64) -> Self {
-        Self { view: View::new(table), quota_bytes }
+        Self { view: View::new(table), quota_bytes, pasting: None }
     }
 
     /// The store as it is.
@@ -218,6 +223,26 @@ impl<T: Table> Machine for Kv<T> {
 
     fn restore(&mut self, snapshot: View<T>) {
         self.view = snapshot;
+    }
+
+    fn page(snapshot: &View<T>, at: &[u8], bytes_max: usize) -> (Bytes, Option<Bytes>) {
+        snapshot.page(at, bytes_max)
+    }
+
+    fn blank(&self) -> Self {
+        Self::new(self.view.table.blank(), self.quota_bytes)
+    }
+
+    fn paste(&mut self, page: Bytes) -> Result<(), DecodeError> {
+        self.take_page(page)
+    }
+
+    fn pasted(&mut self) -> Result<(), DecodeError> {
+        self.took_all()
+    }
+
+    fn is_busy(&self) -> bool {
+        self.view.table.is_busy()
     }
 
     fn recovered(&self) -> Option<(u64, Bytes)> {

@@ -46,6 +46,14 @@ pub trait Table: Clone + Debug + Send + Sync + 'static {
         None
     }
 
+    /// See [`quorate_model::Machine::blank`].
+    fn blank(&self) -> Self;
+
+    /// See [`quorate_model::Machine::is_busy`].
+    fn is_busy(&self) -> bool {
+        false
+    }
+
     /// See [`quorate_model::Machine::checkpoint`].
     fn checkpoint(&mut self, index: u64, beside: Bytes) {
         let _ = (index, beside);

@@ -2,7 +2,8 @@
 //!
 //! It asks its own node, again and again until it hears; the number makes sure that a command happens once. A client that
 //! dies takes its open requests with it: what was in flight happened once or not at all, and nobody re-proposes it.
-//! What waits is bounded; beyond the bound a request is refused at once.
+//! What waits is bounded; beyond the bound a request is refused at once. So it is when the own node is no member of the
+//! chain: nobody here could see it through.
 
 use alloc::collections::BTreeMap;
 use core::time::Duration;
@@ -41,7 +42,6 @@ impl Default for ClientBounds {
 /// The process that takes requests on a node.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Client<M: Machine> {
-    configuration: u64,
     bounds: ClientBounds,
     /// Durable: how many lives the client had.
     boot: u64,
@@ -62,20 +62,11 @@ struct Waiting<C, Q> {
 }
 
 impl<M: Machine> Client<M> {
-    /// A client that speaks under the configuration of length `configuration`.
+    /// A client before its first start.
     #[must_use]
-    pub fn new(configuration: u64, bounds: ClientBounds) -> Self {
+    pub fn new(bounds: ClientBounds) -> Self {
         let pause = bounds.retry_after;
-        Self {
-            configuration,
-            bounds,
-            boot: 0,
-            next: 1,
-            waiting: BTreeMap::new(),
-            waiting_weight: 0,
-            old_below: 0,
-            pause,
-        }
+        Self { bounds, boot: 0, next: 1, waiting: BTreeMap::new(), waiting_weight: 0, old_below: 0, pause }
     }
 
     /// How many requests wait for their answers.
@@ -111,20 +102,31 @@ impl<M: Machine> Client<M> {
             Request::Peek(query) => Message::Peek { operation, query: query.clone() },
             Request::Command(command) => {
                 let done_below = self.waiting.keys().next().copied().unwrap_or(number);
-                let entry = Entry { operation, done_below, command: command.clone() };
-                Message::Propose { configuration: self.configuration, entry }
+                Message::Order(Entry { operation, done_below, command: command.clone() })
             }
         };
         cx.send(node, message);
     }
 
     fn answered(&mut self, operation: OperationId, answer: M::Answer, cx: &mut Context<'_, Self>) {
-        if operation.epoch != self.boot {
-            return; // asked by an earlier life
+        if let Some(Waiting { asker, token, .. }) = self.finish(operation, cx) {
+            cx.send(asker, Message::Answered { token, answer });
         }
-        let Some(waiting) = self.waiting.remove(&operation.number) else { return }; // answered before
+    }
+
+    /// The own node is no member, so nobody sees the request through.
+    fn refused(&mut self, operation: OperationId, passed_on: bool, cx: &mut Context<'_, Self>) {
+        if let Some(Waiting { asker, token, request }) = self.finish(operation, cx) {
+            let unknown = passed_on && matches!(request, Request::Command(_));
+            cx.send(asker, if unknown { Message::Left { token } } else { Message::NotMember { token } });
+        }
+    }
+
+    /// The request that waits under this name no longer waits. Nothing if it was asked by an earlier life or answered before.
+    fn finish(&mut self, operation: OperationId, cx: &mut Context<'_, Self>) -> Option<Waiting<M::Command, M::Query>> {
+        let number = Some(operation.number).filter(|_| operation.epoch == self.boot)?;
+        let waiting = self.waiting.remove(&number)?;
         self.waiting_weight -= weight_of::<M>(&waiting.request);
-        cx.send(waiting.asker, Message::Answered { token: waiting.token, answer });
         let was_longer = self.pause > self.bounds.retry_after;
         self.pause = self.bounds.retry_after;
         if self.waiting.is_empty() {
@@ -132,6 +134,7 @@ impl<M: Machine> Client<M> {
         } else if was_longer {
             self.wait(cx);
         }
+        Some(waiting)
     }
 
     fn ask_again(&mut self, cx: &mut Context<'_, Self>) {
@@ -181,6 +184,9 @@ impl<M: Machine> Process for Client<M> {
             Event::Message { message: Message::ReadDone { operation, answer }, .. } => {
                 self.answered(operation, answer, cx)
             }
+            Event::Message { message: Message::Refused { operation, passed_on }, .. } => {
+                self.refused(operation, passed_on, cx);
+            }
             Event::Alarm(Timer::Retry) => self.ask_again(cx),
             _ => {} // said to a node, not to a client
         }
@@ -189,7 +195,7 @@ impl<M: Machine> Process for Client<M> {
     fn replay(&mut self, record: Record<M>) {
         match record {
             Record::Boot(boot) => self.boot = self.boot.max(boot),
-            Record::Entries { .. } | Record::Base { .. } => {} // a node's
+            _ => {} // a node's
         }
     }
 

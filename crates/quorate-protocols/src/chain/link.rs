@@ -36,6 +36,12 @@ pub(super) struct Down {
     pub sent: u64,
     /// The index that it was last told to be durable up to here.
     pub told: u64,
+    /// A joiner: everything up to here is on its disk.
+    pub has: u64,
+    /// The same, when the alarm rang last.
+    pub has_at_retry: u64,
+    /// A joiner: when it has everything up to here, commits wait for it from then on.
+    pub in_step_at: u64,
 }
 
 /// The way to the predecessor.
@@ -49,6 +55,8 @@ pub(super) struct Up {
     pub committed: u64,
     /// A greeting that waits for its answer until we know our own log: the end of the predecessor's log.
     pub greeted: Option<u64>,
+    /// As the joiner: the index that it was last told to be on our disk.
+    pub told: u64,
 }
 
 impl Wire for Stamp {

@@ -5,9 +5,11 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::Bytes;
-use quorate_model::{Machine, NodeId};
+use quorate_model::{Machine, NodeId, Pid};
 
+use super::configuration::Configuration;
 use super::link::Stamp;
+use super::membership;
 use super::session::Sessions;
 
 /// The name of an operation: the client's session, and which of its operations. Applied at most once.
@@ -81,6 +83,23 @@ pub enum Message<M: Machine> {
         /// The asker's name for it.
         token: u64,
     },
+    /// Client to outside: this node is no member. Nothing was done; another node can be asked.
+    NotMember {
+        /// The asker's name for it.
+        token: u64,
+    },
+    /// Client to outside: this node is no member any more. It is not known whether the command was, or will be, executed.
+    Left {
+        /// The asker's name for it.
+        token: u64,
+    },
+    /// Node to its own client: we are no member.
+    Refused {
+        /// The client's name for what it asked.
+        operation: OperationId,
+        /// Whether we may have passed it on to the head while we were one.
+        passed_on: bool,
+    },
     /// Client to its own node: a query.
     Read {
         /// The client's name for it.
@@ -121,7 +140,13 @@ pub enum Message<M: Machine> {
     RoomAgain,
     /// One outsider to another: bytes that the protocol carries and does not read. May be lost.
     Relay(Bytes),
-    /// Client to its own node, and on to the head: order this.
+    /// Outside to node: from now on these may decide on the members of the chain. One of them does, we speak to all.
+    Swamis(Vec<Pid>),
+    /// Between a node and whoever decides on the members of the chain.
+    Membership(membership::Message),
+    /// Client to its own node: order this.
+    Order(Entry<M::Command>),
+    /// To the head: order this.
     Propose {
         /// The length of the sender's configuration prefix.
         configuration: u64,
@@ -169,7 +194,36 @@ pub enum Message<M: Machine> {
         /// Which lives.
         stamp: Stamp,
     },
-    /// To the predecessor: everything up to `index` is on every member's disk, for good.
+    /// From the joiner to the tail: everything up to `index` is on its disk.
+    Holds {
+        /// Up to here.
+        index: u64,
+        /// Which lives.
+        stamp: Stamp,
+    },
+    /// To the joiner: a page of what came of the log.
+    Page {
+        /// Of everything up to this index of the log.
+        index: u64,
+        /// Where it begins, as the page before said; empty for the first.
+        at: Bytes,
+        /// The page.
+        page: Bytes,
+        /// What follows it.
+        next: Next<M::Answer>,
+        /// Which lives.
+        stamp: Stamp,
+    },
+    /// From the joiner: give me the page that begins here.
+    Fetch {
+        /// Of which copy.
+        index: u64,
+        /// Where the page begins.
+        at: Bytes,
+        /// Which lives.
+        stamp: Stamp,
+    },
+    /// To the predecessor, and from the tail to the joiner: everything up to `index` is on every member's disk, for good.
     Committed {
         /// Up to here.
         index: u64,
@@ -194,6 +248,15 @@ pub enum Message<M: Machine> {
     },
 }
 
+/// What follows a page of a copy.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Next<A> {
+    /// A page that begins here.
+    Page(Bytes),
+    /// Nothing. Beside the pages there are the sessions.
+    End(Sessions<A>),
+}
+
 /// The alarms.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Timer {
@@ -201,6 +264,8 @@ pub enum Timer {
     Retry,
     /// Order what came in since.
     Order,
+    /// Ask for the right to read.
+    Renew,
 }
 
 /// What is written down.
@@ -208,6 +273,10 @@ pub enum Timer {
 pub enum Record<M: Machine> {
     /// A life of the process began.
     Boot(u64),
+    /// The configuration to act on from now on.
+    Configured(Configuration),
+    /// As the tail: nothing is committed without the joiner while the prefix of this length is acted on.
+    InStep(u64),
     /// Entries, the first of them at index `first`.
     Entries {
         /// The index of the first of `entries`.
@@ -222,4 +291,25 @@ pub enum Record<M: Machine> {
         /// The sessions and the machine.
         state: Option<(Sessions<M::Answer>, M::Snapshot)>,
     },
+}
+
+impl<M: Machine> Message<M> {
+    /// The length of the configuration prefix that a member said it under; nothing for what is said outside of all.
+    pub(super) fn prefix_len(&self) -> Option<u64> {
+        match self {
+            Self::Propose { configuration, .. } => Some(*configuration),
+            Self::Nudge { stamp }
+            | Self::Hello { stamp, .. }
+            | Self::Welcome { stamp, .. }
+            | Self::Forward { stamp, .. }
+            | Self::Durable { stamp, .. }
+            | Self::Holds { stamp, .. }
+            | Self::Page { stamp, .. }
+            | Self::Fetch { stamp, .. }
+            | Self::Committed { stamp, .. }
+            | Self::Question { stamp, .. }
+            | Self::CommittedAt { stamp, .. } => Some(stamp.configuration),
+            _ => None,
+        }
+    }
 }

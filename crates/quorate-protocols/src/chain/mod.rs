@@ -2,8 +2,8 @@
 //!
 //! | at     | hears             | does                              | tells                                   |
 //! |--------|-------------------|-----------------------------------|-----------------------------------------|
-//! | client | Ask               | number it                         | own node: Propose or Read               |
-//! | node   | Propose           | nothing                           | head: Propose                           |
+//! | client | Ask               | number it                         | own node: Order or Read                 |
+//! | node   | Order             | nothing                           | head: Propose                           |
 //! | head   | Propose           | order it, append                  | next: Forward; once on disk, Durable    |
 //! | middle | Forward           | append                            | next: Forward; once on disk, Durable    |
 //! | tail   | Forward, Durable  | append; commit what all have      | before: Committed                       |
@@ -27,7 +27,17 @@
 //! committed; all reads that wait share one question. A tail that starts anew does not know how far it had committed, so
 //! it answers only when it has committed again all that it found in its log.
 //!
-//! Members are fixed by configuration; each message carries the length of the sender's configuration prefix.
+//! **Why members may come and go.** Each message carries the length of the sender's configuration prefix, and is heard under
+//! the same prefix only; each node moves to a longer one when it hears of it, and writes it down first.
+//! 1. What was committed under a prefix is on the disks of all its members, so on all that stay.
+//! 2. A survivor that moved on claims nothing more under the old prefix, so what is not on its disk by then is not committed
+//!    under it.
+//! 3. A joiner is admitted only after the tail committed nothing without it, so what was committed is on its disk too.
+//! 4. Only a *read* at a node that was removed and does not know it can be stale: that is what leases are for.
+//!
+//! See `node/configure`, `node/copy` and `node/lease`. Not chosen: an admission while the joiner still lacks something that
+//! was committed. The members that have it could leave next.
+//!
 //! Source: notes "Chain Architecture"; van Renesse and Schneider, "Chain Replication", OSDI 2004; Terrace and Freedman,
 //! "Object Storage on CRAQ", USENIX ATC 2009 (reads anywhere); Lee et al., "RIFL", SOSP 2015 (exactly once).
 
@@ -35,6 +45,7 @@ mod client;
 mod configuration;
 mod link;
 mod log;
+pub mod membership;
 mod message;
 mod node;
 mod read;
@@ -42,12 +53,12 @@ mod session;
 mod wire;
 
 pub use client::{Client, ClientBounds};
-pub use configuration::Configuration;
+pub use configuration::{Change, ChangeError, Configuration};
 pub use link::Stamp;
-pub use message::{Batch, Entry, Message, OperationId, Record, Request, Timer};
+pub use message::{Batch, Entry, Message, Next, OperationId, Record, Request, Timer};
 #[cfg(feature = "mutants")]
 pub use node::Mutant;
-pub use node::{Node, NodeOptions, NodeStatus, Trouble};
+pub use node::{Node, NodeOptions, NodeStatus, Place, Trouble};
 pub use session::Sessions;
 
 use alloc::boxed::Box;

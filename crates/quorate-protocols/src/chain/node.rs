@@ -1,20 +1,31 @@
 //! A member of the chain. The table at the top of [`super`] says what it does; this file is its state, the match over
 //! events, and what is common to all members. [`super::node::join`], `order`, `pass`, `answer` and `room` are the five
 //! things a member does: find its place after a start, order (the head), pass entries down and commits up, answer reads,
-//! and take no more than there is room for.
+//! and take no more than there is room for. Where members come and go there are three more: `configure`, `copy`, `lease`.
 
 mod answer;
+mod configure;
+mod copy;
 mod join;
+mod lease;
+mod options;
 mod order;
 mod pass;
 mod room;
+mod status;
 mod trouble;
+
+pub use options::{Mutant, NodeOptions};
+pub use status::{NodeStatus, Place};
+pub use trouble::Trouble;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use quorate_model::{Context, Event, Machine, NodeId, Pid, Process, Service, Wire};
+use quorate_model::{Context, Event, Instant, Machine, NodeId, Pid, Process, Service, Wire};
+
+use copy::{Given, Taken};
 
 use super::configuration::Configuration;
 use super::link::{Down, Stamp, Up};
@@ -22,87 +33,23 @@ use super::log::Log;
 use super::message::{Entry, Message, OperationId, Record, Timer};
 use super::read::{Read, Reads};
 use super::session::Sessions;
-pub use trouble::Trouble;
-
-/// How a member behaves where the protocol leaves it free.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct NodeOptions {
-    /// Whether the head gathers what waits into one batch, or orders each command as it comes.
-    pub batching: bool,
-    /// The weight, about bytes, of the entries of one message and one record.
-    pub batch_weight_max: usize,
-    /// How long to wait before saying again what was not answered: at least this, at most twice this.
-    pub retry_after: Duration,
-    /// The same, when nothing was committed however often it was said: the pause doubles up to this.
-    pub retry_after_max: Duration,
-    /// How many commands the head may have taken that are not committed.
-    pub uncommitted_len_max: usize,
-    /// Their weight, about bytes. A single command may weigh more.
-    pub uncommitted_weight_max: usize,
-}
-
-impl Default for NodeOptions {
-    fn default() -> Self {
-        Self {
-            batching: true,
-            batch_weight_max: 1 << 20,
-            retry_after: Duration::from_millis(50),
-            retry_after_max: Duration::from_millis(1_600),
-            uncommitted_len_max: 64 << 10,
-            uncommitted_weight_max: 32 << 20,
-        }
-    }
-}
-
-/// One rule broken on purpose, to prove that breaking it is noticed.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Mutant {
-    /// Says `Durable` ahead of writing.
-    AcknowledgesBeforeDurable,
-    /// Applies an entry when it comes, not when it is committed.
-    ReadsUncommitted,
-    /// Reads at once though something uncommitted touches the question.
-    IgnoresDirty,
-    /// Applies an operation again when it was proposed again.
-    ForgetsSessions,
-    /// Takes resent entries for new ones.
-    ReordersOnResend,
-    /// Applies each committed entry once more.
-    AppliesTwice,
-    /// Replays only the first entry of each record.
-    ReplaysOneOfBatch,
-    /// Takes the tail's answer to a question of an earlier life.
-    TakesLateAnswers,
-    /// Takes entries that an earlier life of the predecessor sent.
-    TakesStaleForwards,
-    /// Orders before it knows what its successor has.
-    OrdersBeforeJoined,
-    /// Answers as the tail before it has committed again what it found in its log.
-    AnswersBeforeFloor,
-    /// Commits what the tail has without asking whether the members before have it.
-    CommitsAtTailAlone,
-    /// Takes entries though there is no room for them.
-    TakesWithoutRoom,
-    /// Takes nothing without room, the entries that reads wait for included.
-    DropsBelowFloor,
-    /// Does not hear that there is room again.
-    StaysFull,
-    /// Orders however much is not committed.
-    OrdersWithoutBound,
-}
 
 /// A member of the chain.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Node<M: Machine> {
     me: NodeId,
-    configuration: Configuration,
     options: NodeOptions,
     /// Who hears when something was applied, and what to answer then.
     observer: Option<(Pid, Option<M::Query>)>,
+    /// Who may decide on the members; none where they are fixed.
+    swamis: Vec<Pid>,
     mutant: Option<Mutant>,
 
     // Durable: a fold of the records.
     boot: u64,
+    configuration: Configuration,
+    /// The prefix under which, as its tail, we commit nothing without the joiner.
+    in_step: u64,
     log: Log<M::Command>,
 
     // What came of the log up to `applied`: lost in a restart, and made anew from the last base.
@@ -113,9 +60,24 @@ pub struct Node<M: Machine> {
     // Volatile.
     joined: bool,
     trouble: Option<Trouble>,
-    /// The tail answers only from here on: the end of the log that it found when it started.
+    /// The tail answers only from here on: the end of the log that it found when it started, or became the tail.
     floor: u64,
     committed: u64,
+    /// The longest configuration prefix that anyone told of.
+    heard_len: u64,
+    said_in_step: bool,
+    /// Where members come and go: the newest operation of our own client that we, as a member, took up.
+    passed_on: OperationId,
+    /// The right to read that was granted last: when we asked for it, and for how long it is.
+    right: Option<(Instant, Duration)>,
+    /// Rights that we asked for up to here are given up.
+    retired: Option<Instant>,
+    /// At the tail: what the joiner is given.
+    given: Option<Given<M::Snapshot, M::Answer>>,
+    /// At the tail of a chain that a node joins: about the weight of the committed entries that are kept for it.
+    kept_weight: usize,
+    /// At the joiner: what it was given so far.
+    taken: Option<Taken<M, M::Answer>>,
     up: Up,
     down: Down,
     /// The head's commands that wait to be ordered.
@@ -140,54 +102,25 @@ pub struct Node<M: Machine> {
     committed_at_retry: u64,
 }
 
-/// How a member stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct NodeStatus {
-    /// Which life of it this is; 0 before the first.
-    pub boot: u64,
-    /// Whether it knows its place: its log is no shorter than its successor's.
-    pub joined: bool,
-    /// Whether its neighbours have greeted and welcomed it.
-    pub linked: bool,
-    /// What keeps it from its place, if anything does.
-    pub trouble: Option<Trouble>,
-    /// The end of the log that it found when it started: everything that was committed before lies up to here.
-    pub floor: u64,
-    /// The last index of its log.
-    pub last: u64,
-    /// The last index that it knows to be committed; all of that is applied.
-    pub committed: u64,
-    /// There is no room on this node since its log ended here.
-    pub full_at: Option<u64>,
-    /// Whether the head dropped a command since so much is not committed, and takes none until something is.
-    pub crowded: bool,
-}
-
 impl<M: Machine> Node<M> {
-    /// The member that `me` is in `configuration`, before its records are replayed. `machine` is fresh, or opened from
-    /// storage of its own.
+    /// What `me` is in `configuration`, before its records are replayed: a member, or a node that serves nothing until it
+    /// joins. `machine` is fresh, or opened from storage of its own.
     ///
     /// # Panics
-    /// If `me` is not a member, or the machine's own storage holds sessions that are not ours.
+    /// If the machine's own storage holds sessions that are not ours.
     #[must_use]
     pub fn new(me: NodeId, configuration: Configuration, options: NodeOptions, machine: M) -> Self {
-        assert!(configuration.members().contains(&me), "a node serves a chain that it is a member of");
-        let (base, sessions) = match machine.recovered() {
-            None => (0, Sessions::new(me)),
-            Some((index, beside)) => {
-                let sessions = Sessions::from_bytes(beside).expect("what a checkpoint stored is what it reads back");
-                assert!(sessions.node() == me, "the store's folder is that of node {}", sessions.node().0);
-                (index, sessions)
-            }
-        };
+        let (base, sessions) = stored_in(&machine, me).unwrap_or_else(|| (0, Sessions::new(me)));
         Self {
             me,
-            configuration,
             pause: options.retry_after,
             options,
             observer: None,
+            swamis: Vec::new(),
             mutant: None,
             boot: 0,
+            configuration,
+            in_step: 0,
             log: Log::new(base),
             machine,
             sessions,
@@ -196,6 +129,14 @@ impl<M: Machine> Node<M> {
             trouble: None,
             floor: base,
             committed: base,
+            heard_len: 0,
+            said_in_step: false,
+            passed_on: OperationId { owner: me, epoch: 0, number: 0 },
+            right: None,
+            retired: None,
+            given: None,
+            kept_weight: 0,
+            taken: None,
             up: Up::default(),
             down: Down::default(),
             proposed: BTreeMap::new(),
@@ -226,23 +167,6 @@ impl<M: Machine> Node<M> {
     pub fn breaking(mut self, mutant: Mutant) -> Self {
         self.mutant = Some(mutant);
         self
-    }
-
-    /// How it stands.
-    #[must_use]
-    pub fn status(&self) -> NodeStatus {
-        let linked = (self.is_head() || self.up.boot.is_some()) && (self.is_tail() || self.down.boot.is_some());
-        NodeStatus {
-            boot: self.boot,
-            joined: self.joined,
-            linked,
-            trouble: self.trouble,
-            floor: self.floor,
-            last: self.log.last(),
-            committed: self.committed,
-            full_at: self.full_at,
-            crowded: self.crowded,
-        }
     }
 
     /// The configuration that it acts on.
@@ -291,6 +215,20 @@ impl<M: Machine> Node<M> {
         self.me == self.configuration.tail()
     }
 
+    fn is_member(&self) -> bool {
+        self.configuration.is_member(self.me)
+    }
+
+    /// Whether nobody gets entries from us: we are the joiner, or the tail when nobody joins.
+    fn is_end(&self) -> bool {
+        self.configuration.line().last() == Some(self.me)
+    }
+
+    /// Whether we are a member or the joiner.
+    fn is_in_line(&self) -> bool {
+        self.configuration.line().any(|node| node == self.me)
+    }
+
     #[cfg(feature = "mutants")]
     fn breaks(&self, mutant: Mutant) -> bool {
         self.mutant == Some(mutant)
@@ -303,7 +241,9 @@ impl<M: Machine> Node<M> {
     }
 
     fn stamp(&self, peer_boot: Option<u64>) -> Stamp {
-        Stamp { configuration: self.configuration.prefix_len(), boot: self.boot, peer_boot: peer_boot.unwrap_or(0) }
+        let stays = self.breaks(Mutant::HearsOldConfigurations);
+        let configuration = if stays { 1 } else { self.configuration.prefix_len() };
+        Stamp { configuration, boot: self.boot, peer_boot: peer_boot.unwrap_or(0) }
     }
 
     fn member(&self, node: NodeId, cx: &Context<'_, Self>) -> Pid {
@@ -324,10 +264,13 @@ impl<M: Machine> Node<M> {
 
     /// Keeps the alarm set exactly while something is unanswered, so that an idle chain is silent.
     fn mind_alarm(&mut self, cx: &mut Context<'_, Self>) {
-        let unanswered = !self.status().linked
+        let in_line = !self.is_linked()
             || !self.joined
             || self.log.last() > self.committed
-            || self.reads.open_question().is_some();
+            || self.reads.open_question().is_some()
+            || self.own_joiner().is_some()
+            || self.taken.is_some();
+        let unanswered = (in_line && self.is_in_line()) || self.is_behind();
         let wanted = unanswered.then_some(self.pause);
         if let Some(pause) = wanted.filter(|_| wanted != self.retrying) {
             cx.set(Timer::Retry, pause..pause * 2);
@@ -339,33 +282,44 @@ impl<M: Machine> Node<M> {
 
     fn retry(&mut self, cx: &mut Context<'_, Self>) {
         self.retrying = None;
+        if self.is_behind() || self.own_joiner().is_some() {
+            self.tell_swamis(cx);
+        }
         self.nudge(cx);
-        if !self.is_tail() && (!self.joined || self.down.boot.is_none()) {
+        self.go_on_copying(cx);
+        let greets = !self.is_end() && (!self.joined || self.down.boot.is_none());
+        let stuck = self.log.last() > self.committed && self.committed == self.committed_at_retry;
+        if greets {
             self.greet(cx);
-        } else if self.log.last() > self.committed && self.committed == self.committed_at_retry {
+        }
+        if stuck && (self.is_tail() || !greets) {
             self.pass_again(cx);
             self.ask_what_is_durable(cx);
             // A chain that is stuck, as behind a full disk, is not to be kept busy by it.
             self.pause = (self.pause * 2).min(self.options.retry_after_max);
         }
+        self.remind_joiner(cx);
         self.ask_tail_again(cx);
         self.committed_at_retry = self.committed;
     }
 
     fn hear(&mut self, from: Pid, message: Message<M>, cx: &mut Context<'_, Self>) {
+        let own_len = self.configuration.prefix_len();
+        match message.prefix_len() {
+            Some(longer) if longer > own_len => self.heard_of(longer, cx),
+            Some(shorter) if shorter < own_len && !self.breaks(Mutant::HearsOldConfigurations) => {} // said to whom we were
+            Some(_) => self.hear_line(from, message, cx),
+            None => self.hear_near(from, message, cx),
+        }
+    }
+
+    /// Hears what was said under our own configuration.
+    fn hear_line(&mut self, from: Pid, message: Message<M>, cx: &mut Context<'_, Self>) {
         match message {
-            Message::Propose { configuration, entry } if configuration == self.configuration.prefix_len() => {
-                self.proposed(entry, cx);
-            }
-            Message::Read { operation, query } => self.read(Read { operation, query }, cx),
-            Message::Peek { operation, query } => self.answer_read(Read { operation, query }, cx),
-            Message::Nudge { stamp } if self.current(stamp) => self.nudged(stamp, cx),
-            Message::Hello { stamp, last, committed } if self.current(stamp) => {
-                self.greeted(stamp, last, committed, cx);
-            }
-            Message::Welcome { stamp, last, first, entries } if self.current(stamp) => {
-                self.welcomed(stamp, last, first, &entries, cx);
-            }
+            Message::Propose { entry, .. } => self.proposed(entry, cx),
+            Message::Nudge { stamp } => self.nudged(stamp, cx),
+            Message::Hello { stamp, last, committed } => self.greeted(stamp, last, committed, cx),
+            Message::Welcome { stamp, last, first, entries } => self.welcomed(stamp, last, first, &entries, cx),
             Message::Forward { first, entries, stamp } if self.said_by_predecessor(stamp) => {
                 self.forwarded(first, &entries, cx);
             }
@@ -373,12 +327,29 @@ impl<M: Machine> Node<M> {
                 self.up.durable = self.up.durable.max(index);
                 self.settle(cx);
             }
-            Message::Forward { stamp, .. } | Message::Durable { stamp, .. } if self.current(stamp) => {
+            Message::Page { index, at, page, next, stamp } if self.said_by_predecessor(stamp) => {
+                self.paged(index, &at, page, next, cx);
+            }
+            Message::Forward { stamp, .. } | Message::Durable { stamp, .. } | Message::Page { stamp, .. } => {
                 self.heard_other_life(stamp, cx);
             }
-            Message::Committed { stamp, index } if self.current(stamp) => self.advance(index, cx),
-            Message::Question { stamp, nonce } if self.current(stamp) => self.questioned(from, stamp, nonce, cx),
+            Message::Fetch { index, at, stamp } => self.fetched(stamp, index, &at, cx),
+            Message::Holds { index, stamp } => self.told_held(from, stamp, index, cx),
+            Message::Committed { index, .. } => self.advance(index, cx),
+            Message::Question { stamp, nonce } => self.questioned(from, stamp, nonce, cx),
             Message::CommittedAt { stamp, nonce, index } if self.answers_us(stamp) => self.told(nonce, index, cx),
+            _ => {} // said to another life
+        }
+    }
+
+    /// Hears what was said under no configuration: by the own client, the host, or whoever decides on the members.
+    fn hear_near(&mut self, from: Pid, message: Message<M>, cx: &mut Context<'_, Self>) {
+        match message {
+            Message::Order(entry) => self.proposed(entry, cx),
+            Message::Read { operation, query } => self.read(Read { operation, query }, cx),
+            Message::Peek { operation, query } => self.answer_read(Read { operation, query }, cx),
+            Message::Membership(message) => self.hear_swami(from, message, cx),
+            Message::Swamis(swamis) => self.swamis_are(swamis, cx),
             Message::Checkpoint => self.checkpoint(),
             Message::NoRoom => self.lost_room(),
             Message::RoomAgain => self.has_room_again(cx),
@@ -388,7 +359,7 @@ impl<M: Machine> Node<M> {
                     self.observe(cx);
                 }
             }
-            _ => {} // said under another configuration, by or to another life, or to a client
+            _ => {} // said to a client, or to someone outside
         }
     }
 
@@ -396,23 +367,27 @@ impl<M: Machine> Node<M> {
     /// checkpoint made durable there.
     fn checkpoint(&mut self) {
         if let Some(stored) = self.machine.stored() {
-            self.log.forget(stored.min(self.applied));
+            self.forget(stored.min(self.applied));
             self.machine.checkpoint(self.applied, self.sessions.to_bytes());
         }
     }
 
-    fn current(&self, stamp: Stamp) -> bool {
-        stamp.configuration == self.configuration.prefix_len()
-    }
-
     fn answers_us(&self, stamp: Stamp) -> bool {
-        self.current(stamp) && (stamp.peer_boot == self.boot || self.breaks(Mutant::TakesLateAnswers))
+        stamp.peer_boot == self.boot || self.breaks(Mutant::TakesLateAnswers)
     }
 
     fn said_by_predecessor(&self, stamp: Stamp) -> bool {
         let stale_is_fine = self.breaks(Mutant::TakesStaleForwards);
-        self.current(stamp) && (stale_is_fine || (stamp.peer_boot == self.boot && self.up.boot == Some(stamp.boot)))
+        stale_is_fine || (stamp.peer_boot == self.boot && self.up.boot == Some(stamp.boot))
     }
+}
+
+/// What the machine's own storage holds: up to which index, and the sessions.
+fn stored_in<M: Machine>(machine: &M, me: NodeId) -> Option<(u64, Sessions<M::Answer>)> {
+    let (index, beside) = machine.recovered()?;
+    let sessions = Sessions::from_bytes(beside).expect("what a checkpoint stored is what it reads back");
+    assert!(sessions.node() == me, "the store's folder is that of node {}", sessions.node().0);
+    Some((index, sessions))
 }
 
 impl<M: Machine> Process for Node<M> {
@@ -426,6 +401,7 @@ impl<M: Machine> Process for Node<M> {
             Event::Message { from, message } => self.hear(from, message, cx),
             Event::Alarm(Timer::Retry) => self.retry(cx),
             Event::Alarm(Timer::Order) => self.order(cx),
+            Event::Alarm(Timer::Renew) => self.renew(cx),
         }
         self.mind_alarm(cx);
     }
@@ -433,6 +409,14 @@ impl<M: Machine> Process for Node<M> {
     fn replay(&mut self, record: Record<M>) {
         match record {
             Record::Boot(boot) => self.boot = self.boot.max(boot),
+            Record::Configured(_) if self.breaks(Mutant::ForgetsConfiguration) && !self.joined => {}
+            Record::Configured(configuration) => {
+                if configuration.prefix_len() > self.configuration.prefix_len() {
+                    self.configuration = configuration;
+                }
+            }
+            Record::InStep(_) if self.breaks(Mutant::ForgetsInStep) && !self.joined => {}
+            Record::InStep(prefix_len) => self.in_step = self.in_step.max(prefix_len),
             Record::Entries { first, entries } => {
                 let entries =
                     if self.breaks(Mutant::ReplaysOneOfBatch) && !self.joined { &entries[..1] } else { &entries[..] };
@@ -445,6 +429,8 @@ impl<M: Machine> Process for Node<M> {
                     self.sessions = sessions;
                     self.machine.restore(snapshot);
                     self.applied = index;
+                } else {
+                    self.recover_up_to(index);
                 }
                 assert!(
                     index <= self.applied,
@@ -465,7 +451,12 @@ impl<M: Machine> Process for Node<M> {
             Some(index) => (index, None),
             None => (self.applied, Some((self.sessions.clone(), self.machine.snapshot()))),
         };
-        let base = [Record::Boot(self.boot), Record::Base { index, state }];
+        let base = [
+            Record::Boot(self.boot),
+            Record::Configured(self.configuration.clone()),
+            Record::InStep(self.in_step),
+            Record::Base { index, state },
+        ];
         let mut from = index;
         let batches = core::iter::from_fn(move || {
             let entries = self.log.batch_after(from, self.options.batch_weight_max, M::weight);

@@ -79,6 +79,16 @@ impl<Q> Reads<Q> {
         self.next_question()
     }
 
+    /// The tail is another one perhaps. What it had answered holds; what it was asked is asked anew, or, where we are the
+    /// tail ourselves, waits for the entries up to `index`.
+    pub fn ask_anew(&mut self, index: Option<u64>) {
+        if let Some(index) = index {
+            self.asking = false;
+            let reads = self.asked.drain(..).chain(self.waiting.drain(..));
+            self.bound.extend(reads.map(|read| (index, read)));
+        }
+    }
+
     /// The reads that may be answered when everything up to `index` is applied.
     pub fn ready(&mut self, index: u64) -> Vec<Read<Q>> {
         if self.bound.iter().all(|(bound, _)| *bound > index) {

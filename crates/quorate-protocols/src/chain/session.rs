@@ -48,6 +48,12 @@ impl<A> Sessions<A> {
         Self { me, by_owner: BTreeMap::new(), answers: BTreeMap::new() }
     }
 
+    /// The same sessions, as a member on `node` begins with: it has no answers of its own.
+    #[must_use]
+    pub fn on(&self, node: NodeId) -> Self {
+        Self { me: node, by_owner: self.by_owner.clone(), answers: BTreeMap::new() }
+    }
+
     /// The node whose client's answers are kept.
     #[must_use]
     pub fn node(&self) -> NodeId {

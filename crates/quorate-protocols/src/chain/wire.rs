@@ -5,8 +5,9 @@ use alloc::vec::Vec;
 
 use quorate_model::{DecodeError, Machine, NodeId, Reader, Wire};
 
+use super::configuration::Configuration;
 use super::link::Stamp;
-use super::message::{Batch, Entry, Message, OperationId, Record};
+use super::message::{Batch, Entry, Message, Next, OperationId, Record};
 use super::session::Sessions;
 
 impl Wire for OperationId {
@@ -54,6 +55,10 @@ const COMMITTED: u8 = 7;
 const QUESTION: u8 = 8;
 const COMMITTED_AT: u8 = 9;
 const RELAY: u8 = 10;
+const MEMBERSHIP: u8 = 11;
+const HOLDS: u8 = 12;
+const PAGE: u8 = 13;
+const FETCH: u8 = 14;
 
 impl<M: Machine> Wire for Message<M>
 where
@@ -94,9 +99,29 @@ where
                 out.push(RELAY);
                 bytes.encode(out);
             }
+            Self::Membership(message) => {
+                out.push(MEMBERSHIP);
+                message.encode(out);
+            }
+            Self::Holds { stamp, index } => put_index(HOLDS, *stamp, *index, out),
+            Self::Page { stamp, index, at, page, next } => {
+                put_index(PAGE, *stamp, *index, out);
+                at.encode(out);
+                page.encode(out);
+                next.encode(out);
+            }
+            Self::Fetch { stamp, index, at } => {
+                put_index(FETCH, *stamp, *index, out);
+                at.encode(out);
+            }
             Self::Ask { .. }
             | Self::Answered { .. }
             | Self::Busy { .. }
+            | Self::NotMember { .. }
+            | Self::Left { .. }
+            | Self::Refused { .. }
+            | Self::Swamis(_)
+            | Self::Order(_)
             | Self::Read { .. }
             | Self::ReadDone { .. }
             | Self::Applied(_)
@@ -136,6 +161,17 @@ where
                 index: u64::decode(input)?,
             },
             RELAY => Self::Relay(Wire::decode(input)?),
+            MEMBERSHIP => Self::Membership(Wire::decode(input)?),
+            HOLDS => Self::Holds { stamp: Stamp::decode(input)?, index: u64::decode(input)? },
+            PAGE => {
+                let (stamp, index) = (Stamp::decode(input)?, u64::decode(input)?);
+                let (at, page) = (Wire::decode(input)?, Wire::decode(input)?);
+                Self::Page { stamp, index, at, page, next: Next::decode(input)? }
+            }
+            FETCH => {
+                let (stamp, index) = (Stamp::decode(input)?, u64::decode(input)?);
+                Self::Fetch { stamp, index, at: Wire::decode(input)? }
+            }
             other => return Err(DecodeError::Unknown { what: "chain message", value: other.into() }),
         })
     }
@@ -147,9 +183,37 @@ fn put_index(kind: u8, stamp: Stamp, index: u64, out: &mut Vec<u8>) {
     index.encode(out);
 }
 
+impl<A: Wire> Wire for Next<A> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Page(at) => {
+                out.push(NEXT_PAGE);
+                at.encode(out);
+            }
+            Self::End(sessions) => {
+                out.push(NEXT_END);
+                sessions.encode(out);
+            }
+        }
+    }
+
+    fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(match input.byte()? {
+            NEXT_PAGE => Self::Page(Wire::decode(input)?),
+            NEXT_END => Self::End(Sessions::decode(input)?),
+            other => return Err(DecodeError::Unknown { what: "what follows a page", value: other.into() }),
+        })
+    }
+}
+
+const NEXT_PAGE: u8 = 1;
+const NEXT_END: u8 = 2;
+
 const BOOT: u8 = 1;
 const ENTRIES: u8 = 2;
 const BASE: u8 = 3;
+const CONFIGURED: u8 = 4;
+const IN_STEP: u8 = 5;
 
 impl<M: Machine> Wire for Record<M>
 where
@@ -161,6 +225,14 @@ where
             Self::Boot(boot) => {
                 out.push(BOOT);
                 boot.encode(out);
+            }
+            Self::Configured(configuration) => {
+                out.push(CONFIGURED);
+                configuration.encode(out);
+            }
+            Self::InStep(prefix_len) => {
+                out.push(IN_STEP);
+                prefix_len.encode(out);
             }
             Self::Entries { first, entries } => {
                 out.push(ENTRIES);
@@ -178,6 +250,8 @@ where
     fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
         Ok(match input.byte()? {
             BOOT => Self::Boot(u64::decode(input)?),
+            CONFIGURED => Self::Configured(Configuration::decode(input)?),
+            IN_STEP => Self::InStep(u64::decode(input)?),
             ENTRIES => Self::Entries { first: u64::decode(input)?, entries: decode_batch(input)? },
             BASE => {
                 let index = u64::decode(input)?;

@@ -28,11 +28,14 @@ pub(super) struct Layer {
     /// Counts the checkpoints of a table, from 1.
     pub(super) number: u64,
     pub(super) changes: OrdMap<Bytes, Option<Bytes>>,
-    pub(super) index: u64,
-    pub(super) beside: Bytes,
+    /// The index up to which the table holds everything, and what stands beside it; nothing for a part of a copy.
+    pub(super) marker: Option<Marker>,
     /// How long its changes took to come.
     pub(super) gathered_for: Duration,
 }
+
+/// What is written with a checkpoint: its index, and what stands beside it.
+pub(super) type Marker = (u64, Bytes);
 
 /// A table from the side of the engine: how far its checkpoints are.
 pub(super) struct Lineage {
@@ -51,13 +54,13 @@ pub(super) struct Published {
     pub(super) number: u64,
     /// The engine with that checkpoint and nothing after.
     pub(super) base: Snapshot,
-    /// The index of that checkpoint; nothing before the first.
-    pub(super) index: Option<u64>,
+    /// The marker of that checkpoint; nothing before the first.
+    pub(super) marker: Option<Marker>,
 }
 
 impl Lineage {
-    pub(super) fn new(keyspace: Keyspace, base: Snapshot, index: Option<u64>) -> Self {
-        let published = Published { number: 0, base, index };
+    pub(super) fn new(keyspace: Keyspace, base: Snapshot, marker: Option<Marker>) -> Self {
+        let published = Published { number: 0, base, marker };
         Self { keyspace, begun: AtomicU64::new(0), flushed: AtomicU64::new(0), published: Mutex::new(published) }
     }
 
@@ -209,7 +212,9 @@ impl Shared {
         self.trickle.wake();
         let newest = layers.last().expect("there is a layer to flush");
         let mut run = lineage.keyspace.start_ingestion()?;
-        run.write(MARKER_KEY, (newest.index, newest.beside.clone()).to_bytes())?;
+        if let Some(marker) = &newest.marker {
+            run.write(MARKER_KEY, marker.to_bytes())?;
+        }
         let sources = layers.iter().rev().map(|layer| {
             let changes = layer.changes.iter().map(|(key, value)| (key.clone(), value.clone()));
             Box::new(changes) as Box<dyn DoubleEndedIterator<Item = Change>>
@@ -226,7 +231,7 @@ impl Shared {
         }
         run.finish()?;
         let base = self.database.snapshot();
-        let published = Published { number: newest.number, base, index: Some(newest.index) };
+        let published = Published { number: newest.number, base, marker: newest.marker.clone() };
         *lineage.published.lock().unwrap_or_else(PoisonError::into_inner) = published;
         // Release: whoever sees the number sees what was published before.
         lineage.flushed.store(newest.number, Ordering::Release);

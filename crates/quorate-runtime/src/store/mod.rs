@@ -20,6 +20,8 @@
 //! after it, all are; (4) merging runs changes no content. The changes since the marker come back from the replicated
 //! log above, which keeps them until [`Table::stored`](quorate_machines::kv::Table::stored) has passed them.
 //!
+//! A copy from another node is written beside the table that it is to replace (`family`).
+//!
 //! What is read from disk is verified: each block carries a 128-bit checksum, and a block that does not pass ends the
 //! process rather than leave it.
 //!
@@ -27,6 +29,7 @@
 //! fjall 3 cost 1.8 us of CPU an entry and 273 MB of disk; transactions of sorted inserts into redb 4 cost 10.6 us and
 //! 866 MB. A random read from disk costs 9.6 us with fjall and 6.4 us with redb, but redb verifies no page when it reads one.
 
+mod family;
 mod flusher;
 mod merge;
 mod table;
@@ -39,11 +42,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fjall::{Database, KeyspaceCreateOptions, Readable};
+use fjall::{Database, Readable};
 use quorate_model::codec::{DecodeError, Wire};
 
 pub use table::DiskTable;
 
+use family::Family;
 use flusher::{Flusher, Lineage};
 
 /// The longest key, in bytes. Whoever takes keys from outside refuses longer ones.
@@ -154,8 +158,8 @@ impl Store {
     /// # Errors
     /// If the engine fails or another version wrote the table.
     pub fn table(&self, name: &str) -> Result<DiskTable, StoreError> {
-        let opened = self.database.keyspace(name, KeyspaceCreateOptions::default);
-        let keyspace = opened.map_err(|error| engine_error(&self.folder, &error))?;
+        let opened = Family::open(self.database.clone(), name);
+        let (family, generation, keyspace) = opened.map_err(|error| engine_error(&self.folder, &error))?;
         let base = self.database.snapshot();
         let marker = base.get(&keyspace, MARKER_KEY).map_err(|error| engine_error(&self.folder, &error))?;
         let marker: Option<(u64, Bytes)> = match marker {
@@ -166,8 +170,8 @@ impl Store {
                 Some(decoded.map_err(error)?)
             }
         };
-        let lineage = Lineage::new(keyspace, base.clone(), marker.as_ref().map(|(index, _)| *index));
-        Ok(DiskTable::new(Arc::clone(&self.flusher), Arc::new(lineage), base, marker))
+        let lineage = Lineage::new(keyspace, base.clone(), marker);
+        Ok(DiskTable::new(Arc::clone(&self.flusher), Arc::new(family), generation, Arc::new(lineage), base))
     }
 }
 

@@ -11,18 +11,26 @@ use fjall::{Readable, Snapshot};
 use imbl::OrdMap;
 use quorate_machines::kv::Table;
 
-use super::flusher::{Flusher, Layer, Lineage, entry_key};
+use super::family::Family;
+use super::flusher::{Flusher, Layer, Lineage, Marker, entry_key};
 use super::merge::{Change, Merge};
 use super::{ENTRY_PREFIX, KEY_BYTES_MAX};
 
 /// How many checkpoints may wait in memory. When so many do, the next is left out, and the one after it covers both.
 const LAYER_COUNT_MAX: usize = 4;
 
+/// Of a copy that comes in, about so many bytes are gathered in memory before they go to disk.
+const DRAFT_BYTES_MAX: usize = 16 << 20;
+
 /// A table that is larger than memory. A clone is a snapshot of it.
 #[derive(Clone)]
 pub struct DiskTable {
     flusher: Arc<Flusher>,
+    family: Arc<Family>,
+    generation: u64,
     lineage: Arc<Lineage>,
+    /// Until the first checkpoint of a copy from elsewhere: about the bytes of the overlay.
+    draft_bytes: Option<usize>,
     /// What was changed since the last checkpoint. A removal is kept as such, until it is in the engine.
     overlay: OrdMap<Bytes, Option<Bytes>>,
     /// Checkpoints that are not in `base`, oldest first.
@@ -34,25 +42,36 @@ pub struct DiskTable {
     begun: u64,
     /// Since when the overlay gathers.
     since: Instant,
-    /// What was there when the table was opened.
-    recovered: Option<(u64, Bytes)>,
 }
 
 impl DiskTable {
     pub(super) fn new(
         flusher: Arc<Flusher>,
+        family: Arc<Family>,
+        generation: u64,
         lineage: Arc<Lineage>,
         base: Snapshot,
-        recovered: Option<(u64, Bytes)>,
     ) -> Self {
         let (overlay, layers) = (OrdMap::new(), Vec::new());
-        Self { flusher, lineage, overlay, layers, base, base_number: 0, begun: 0, since: Instant::now(), recovered }
+        Self {
+            flusher,
+            family,
+            generation,
+            lineage,
+            draft_bytes: None,
+            overlay,
+            layers,
+            base,
+            base_number: 0,
+            begun: 0,
+            since: Instant::now(),
+        }
     }
 
     /// The index of the last checkpoint that is durable.
     #[must_use]
     pub fn durable_index(&self) -> Option<u64> {
-        self.lineage.published().index
+        self.lineage.published().marker.map(|(index, _)| index)
     }
 
     /// How many changes are in memory, in the overlay and in checkpoints that are not durable yet.
@@ -91,7 +110,34 @@ impl DiskTable {
     fn change(&mut self, key: Bytes, value: Option<Bytes>) {
         assert!(key.len() <= KEY_BYTES_MAX, "keys are bounded by whoever takes them from outside");
         self.refresh();
+        let added = key.len() + value.as_ref().map_or(0, Bytes::len);
         self.overlay.insert(key, value);
+        let Some(bytes) = self.draft_bytes.map(|bytes| bytes + added) else { return };
+        self.draft_bytes = Some(bytes);
+        // One more may wait than parts of a copy, so that its end never finds no room.
+        if bytes >= DRAFT_BYTES_MAX && !self.is_busy() {
+            self.draft_bytes = Some(0);
+            self.freeze(None);
+        }
+    }
+
+    /// Hands what was changed to the engine.
+    fn freeze(&mut self, marker: Option<Marker>) {
+        let number = self.begun + 1;
+        let begun = self.lineage.begun.compare_exchange(self.begun, number, Ordering::Relaxed, Ordering::Relaxed);
+        assert!(begun.is_ok(), "a checkpoint is made on the table that made the last one, not on an older snapshot");
+        self.begun = number;
+        let gathered_for = self.since.elapsed();
+        self.since = Instant::now();
+        let changes = std::mem::take(&mut self.overlay);
+        let layer = Arc::new(Layer { number, changes, marker, gathered_for });
+        self.layers.push(Arc::clone(&layer));
+        self.flusher.flush(Arc::clone(&self.lineage), layer);
+    }
+
+    /// The engine failed: whoever asked goes down with the question. As in `read`.
+    fn give_up(&self, error: &fjall::Error) -> ! {
+        std::panic::resume_unwind(Box::new(self.flusher.fail(error).to_owned()))
     }
 
     fn read<T>(&self, result: Result<T, fjall::Error>) -> T {
@@ -99,7 +145,7 @@ impl DiskTable {
             Ok(value) => value,
             // Wrong bytes never leave, and there is no right answer: whoever asked goes down with the question, and the
             // node ends. It is the disk that is broken and no invariant, so no panic is said.
-            Err(error) => std::panic::resume_unwind(Box::new(self.flusher.fail(&error).to_owned())),
+            Err(error) => self.give_up(&error),
         }
     }
 }
@@ -147,7 +193,7 @@ impl Table for DiskTable {
     }
 
     fn recovered(&self) -> Option<(u64, Bytes)> {
-        self.recovered.clone()
+        self.lineage.published().marker
     }
 
     fn stored(&self) -> Option<u64> {
@@ -162,16 +208,20 @@ impl Table for DiskTable {
         if self.layers.len() >= LAYER_COUNT_MAX {
             return;
         }
-        let number = self.begun + 1;
-        let begun = self.lineage.begun.compare_exchange(self.begun, number, Ordering::Relaxed, Ordering::Relaxed);
-        assert!(begun.is_ok(), "a checkpoint is made on the table that made the last one, not on an older snapshot");
-        self.begun = number;
-        let gathered_for = self.since.elapsed();
-        self.since = Instant::now();
-        let changes = std::mem::take(&mut self.overlay);
-        let layer = Arc::new(Layer { number, changes, index, beside, gathered_for });
-        self.layers.push(Arc::clone(&layer));
-        self.flusher.flush(Arc::clone(&self.lineage), layer);
+        self.draft_bytes = None;
+        self.freeze(Some((index, beside)));
+    }
+
+    fn blank(&self) -> Self {
+        let (generation, keyspace) = self.family.draft(self.generation).unwrap_or_else(|error| self.give_up(&error));
+        let base = self.family.snapshot();
+        let lineage = Lineage::new(keyspace, base.clone(), None);
+        let (flusher, family) = (Arc::clone(&self.flusher), Arc::clone(&self.family));
+        Self { draft_bytes: Some(0), ..Self::new(flusher, family, generation, Arc::new(lineage), base) }
+    }
+
+    fn is_busy(&self) -> bool {
+        self.checkpoints_waiting() >= LAYER_COUNT_MAX as u64 - 1
     }
 }
 

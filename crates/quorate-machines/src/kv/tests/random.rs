@@ -229,6 +229,7 @@ fn run(seed: u64) {
                 }
                 other.restore(restore.finish().expect("all chunks came"));
             }
+            3 => other = copied(&other),
             _ => {}
         }
         assert_eq!(other.view().digest(), store.view().digest(), "{at}");
@@ -240,6 +241,39 @@ fn run(seed: u64) {
         }
     }
     check_table(store.view(), &alloc::format!("seed {seed}"));
+}
+
+/// What a node that joins makes of the pages of a store.
+fn copied(store: &Store) -> Store {
+    let (snapshot, mut copy) = (store.snapshot(), store.blank());
+    let mut at = Bytes::new();
+    loop {
+        let (page, next) = Store::page(&snapshot, &at, 100);
+        copy.paste(page).expect("a page of a store");
+        let Some(next) = next else { break };
+        assert!(next > at, "places grow");
+        at = next;
+    }
+    copy.pasted().expect("all pages came");
+    copy
+}
+
+#[test]
+fn a_copy_that_lacks_a_page_is_refused() {
+    let mut store = Store::default();
+    for name in ["a", "b", "c"] {
+        super::put(&mut store, name, "1");
+    }
+    let snapshot = store.snapshot();
+    let (first, next) = Store::page(&snapshot, &[], 1);
+    let (second, _) = Store::page(&snapshot, &next.expect("there is more"), 1 << 20);
+    let mut copy = store.blank();
+    copy.paste(first.clone()).expect("a page");
+    assert!(copy.pasted().is_err(), "the rest is missing");
+    let mut copy = store.blank();
+    copy.paste(second).expect("a page");
+    assert!(copy.pasted().is_err(), "the counters are missing");
+    assert!(store.blank().paste(first.slice(..first.len() - 1)).is_err(), "a torn page");
 }
 
 #[test]

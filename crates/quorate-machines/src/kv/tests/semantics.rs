@@ -406,6 +406,10 @@ impl Table for Kept {
         self.table.remove(key);
     }
 
+    fn blank(&self) -> Self {
+        Self::default()
+    }
+
     fn recovered(&self) -> Option<(u64, Bytes)> {
         self.at_checkpoint.as_ref().map(|(index, beside, _)| (*index, beside.clone()))
     }

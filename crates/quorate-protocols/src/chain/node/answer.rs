@@ -15,9 +15,12 @@ const LOOKED_AT_LEN_MAX: u64 = 64;
 impl<M: Machine> Node<M> {
     /// The own client wants to read.
     pub(super) fn read(&mut self, read: Read<M::Query>, cx: &mut Context<'_, Self>) {
+        if !self.is_member() {
+            return cx.send(Self::own_client(cx), Message::Refused { operation: read.operation, passed_on: false });
+        }
         if self.is_tail() {
             if self.knows_commits() {
-                self.answer_read(read, cx);
+                self.serve(read, cx);
             } else {
                 self.reads.wait_for(self.floor, read); // until then
             }
@@ -26,7 +29,7 @@ impl<M: Machine> Node<M> {
                 self.ask_tail(nonce, cx);
             }
         } else {
-            self.answer_read(read, cx);
+            self.serve(read, cx);
         }
     }
 
@@ -42,7 +45,7 @@ impl<M: Machine> Node<M> {
     }
 
     /// Whether the tail has committed again all that it may have committed in an earlier life.
-    fn knows_commits(&self) -> bool {
+    pub(super) fn knows_commits(&self) -> bool {
         let greeted = self.is_head() || self.up.boot.is_some(); // else the disk may be an empty one
         (self.applied >= self.floor && greeted && self.trouble.is_none()) || self.breaks(Mutant::AnswersBeforeFloor)
     }
@@ -98,7 +101,7 @@ impl<M: Machine> Node<M> {
             return;
         }
         for read in self.reads.ready(self.applied) {
-            self.answer_read(read, cx);
+            self.serve(read, cx);
         }
         if self.is_tail() {
             let questions: Vec<_> = core::mem::take(&mut self.questions);

@@ -12,11 +12,12 @@ impl<M: Machine> Node<M> {
         cx.append(self, Record::Boot(boot)); // no message of this life leaves before its number is on disk
         self.floor = self.log.last();
         self.weigh_uncommitted();
-        self.joined = self.is_tail() || self.breaks(Mutant::OrdersBeforeJoined);
+        self.joined = self.is_end() || self.breaks(Mutant::OrdersBeforeJoined);
         self.nudge(cx);
         self.greet(cx);
         self.observe(cx);
         self.settle(cx);
+        self.renew(cx);
     }
 
     /// Asks the predecessor for its greeting, unless it came.
@@ -56,13 +57,22 @@ impl<M: Machine> Node<M> {
         if self.up.boot.is_some_and(|known| known > stamp.boot) {
             return; // of an earlier life
         }
-        if self.up.boot.is_none() {
+        if !self.is_in_line() {
+            self.trouble = Some(Trouble::WasMember); // only who cannot join is taken for the joiner and is not
+            return;
+        }
+        if self.up.boot.is_none() && self.is_member() {
             // Our own disk may be an empty one: what the predecessor has may have been committed by an earlier life of ours.
             self.floor = self.floor.max(last);
         }
+        if self.up.boot != Some(stamp.boot) {
+            self.taken = None;
+        }
         self.up.boot = Some(stamp.boot);
         self.up.greeted = Some(last);
-        self.up.committed = self.up.committed.max(committed);
+        if self.is_member() {
+            self.up.committed = self.up.committed.max(committed); // a joiner need not have it
+        }
         self.welcome(cx);
         self.answer_waiting(cx);
     }
@@ -122,15 +132,29 @@ impl<M: Machine> Node<M> {
                 return self.greet(cx); // there is more
             }
         }
-        if last < self.committed {
+        let is_joiner = self.own_joiner().is_some();
+        if is_joiner && last < self.log.base() {
+            (self.joined, self.trouble) = (true, None);
+            self.down = Down::default();
+            self.welcome(cx);
+            return self.give(stamp, cx);
+        }
+        if !is_joiner && last < self.committed {
             self.trouble = Some(Trouble::LostBySuccessor { last, committed: self.committed });
             return;
         }
         self.joined = true;
         self.trouble = None;
-        self.down = Down { boot: Some(stamp.boot), sent: last.min(self.log.last()), told: 0 };
+        self.given = None;
+        self.down = Down { boot: Some(stamp.boot), sent: last.min(self.log.last()), ..Down::default() };
+        if is_joiner {
+            // Said once all that it has is on its disk.
+            (self.down.has, self.down.in_step_at) = (last, self.committed.max(self.floor));
+            self.tell_joiner(cx);
+        }
         self.welcome(cx);
         self.pass(cx);
         self.settle(cx);
+        self.mind_joiner(cx);
     }
 }

@@ -12,6 +12,17 @@ use super::{Mutant, Node};
 impl<M: Machine> Node<M> {
     /// Someone wants `entry` ordered.
     pub(super) fn proposed(&mut self, entry: Entry<M::Command>, cx: &mut Context<'_, Self>) {
+        let is_own = entry.operation.owner == self.me;
+        if !self.is_member() {
+            let (operation, passed_on) = (entry.operation, entry.operation <= self.passed_on);
+            if is_own {
+                cx.send(Self::own_client(cx), Message::Refused { operation, passed_on });
+            }
+            return;
+        }
+        if is_own && !self.swamis.is_empty() {
+            self.passed_on = self.passed_on.max(entry.operation);
+        }
         match self.sessions.known(entry.operation) {
             Known::Applied(Some(answer)) => {
                 let answers = alloc::vec![(entry.operation, answer.clone())];

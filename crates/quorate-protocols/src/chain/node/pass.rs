@@ -1,4 +1,5 @@
-//! Passing on: entries run down the chain, commits run up, and each member applies what is committed.
+//! Passing on: entries run down the chain, commits run up, and each member applies what is committed. Beyond the tail there
+//! may be a joiner: it is sent entries too, and what it lacks one message after the other, as it has them on its disk.
 
 use alloc::vec::Vec;
 
@@ -28,6 +29,9 @@ impl<M: Machine> Node<M> {
     /// Sends the successor everything of the log that it was not sent.
     pub(super) fn pass(&mut self, cx: &mut Context<'_, Self>) {
         while self.down.boot.is_some() && (self.log.base()..self.log.last()).contains(&self.down.sent) {
+            if self.own_joiner().is_some() && self.down.sent > self.down.has {
+                return; // when it has that
+            }
             let first = self.down.sent + 1;
             let entries = self.log.batch_after(self.down.sent, self.options.batch_weight_max, M::weight);
             self.send_forward(first, &entries, cx);
@@ -37,6 +41,9 @@ impl<M: Machine> Node<M> {
     /// No commit came for a while: perhaps a message was lost. Sends what is not committed once more, up to one message.
     pub(super) fn pass_again(&mut self, cx: &mut Context<'_, Self>) {
         let Some(successor) = self.successor(cx) else { return };
+        if self.own_joiner().is_some() {
+            return; // commits wait for our predecessor, or for the joiner, which is reminded
+        }
         let entries = self.log.batch_after(self.committed, self.options.batch_weight_max, M::weight);
         self.forward(successor, self.committed + 1, entries, cx);
         self.down.told = 0;
@@ -68,7 +75,8 @@ impl<M: Machine> Node<M> {
         match if self.breaks(Mutant::ReordersOnResend) { 0 } else { known } {
             0 => self.take(entries.clone(), cx),
             known if known < entries.len() => self.take(entries[known..].into(), cx),
-            _ => self.repeat_commit(cx), // nothing new: the predecessor did not hear what became of it
+            _ if !self.is_member() => self.up.told = 0, // nothing new: the tail did not hear that we have it
+            _ => self.repeat_commit(cx),                // nothing new: the predecessor did not hear what became of it
         }
         self.settle(cx);
     }
@@ -94,25 +102,30 @@ impl<M: Machine> Node<M> {
     /// Everything up to here is on the disks of all members from the head to us, once what we appended is on ours. A
     /// message that says so leaves only then.
     fn settled(&self) -> u64 {
-        if self.is_head() || self.breaks(Mutant::CommitsAtTailAlone) {
+        let settled = if self.is_head() || self.breaks(Mutant::CommitsAtTailAlone) {
             self.log.last()
         } else {
             self.up.durable.min(self.log.last()).max(self.committed) // what is committed is on every disk
-        }
+        };
+        if self.own_joiner().is_some() && self.is_in_step() { settled.min(self.down.has) } else { settled }
     }
 
-    /// Says how far everything is durable: to the successor, or, as the tail, by committing it.
+    /// Says how far everything is durable: to the successor, or, as the tail, by committing it. The joiner says how far its
+    /// own disk is.
     pub(super) fn settle(&mut self, cx: &mut Context<'_, Self>) {
+        if self.is_tail() {
+            return self.advance(self.settled(), cx);
+        }
+        if !self.is_member() {
+            return self.hold(cx);
+        }
         let settled = self.settled();
-        match self.successor(cx) {
-            None => self.advance(settled, cx),
-            Some(successor) => {
-                if self.down.boot.is_some() && settled > self.down.told {
-                    self.down.told = settled;
-                    let message = Message::Durable { index: settled, stamp: self.stamp(self.down.boot) };
-                    cx.send_without(self.batches_beyond(settled), successor, message);
-                }
-            }
+        if let (Some(successor), Some(_)) = (self.successor(cx), self.down.boot)
+            && settled > self.down.told
+        {
+            self.down.told = settled;
+            let message = Message::Durable { index: settled, stamp: self.stamp(self.down.boot) };
+            cx.send_without(self.batches_beyond(settled), successor, message);
         }
     }
 
@@ -126,6 +139,10 @@ impl<M: Machine> Node<M> {
             let entries = self.log.after(self.committed).take((index - self.committed) as usize);
             self.uncommitted_weight -= entries.map(|entry| M::weight(&entry.command)).sum::<usize>();
         }
+        if self.own_joiner().is_some() {
+            let entries = self.log.after(self.committed).take((index - self.committed) as usize);
+            self.kept_weight += entries.map(|entry| M::weight(&entry.command)).sum::<usize>();
+        }
         self.committed = index;
         self.crowded = false;
         self.pause = self.options.retry_after;
@@ -133,14 +150,15 @@ impl<M: Machine> Node<M> {
             self.batches.pop_front();
         }
         self.apply_up_to(index, cx);
-        if let (Some(predecessor), Some(_)) = (self.predecessor(cx), self.up.boot) {
+        if let (Some(predecessor), Some(_), true) = (self.predecessor(cx), self.up.boot, self.is_member()) {
             let message = Message::Committed { index, stamp: self.stamp(self.up.boot) };
             cx.send_without(self.batches_beyond(index), predecessor, message);
         }
+        self.tell_joiner(cx);
         self.observe(cx);
         self.answer_waiting(cx);
         if self.machine.stored().is_none() {
-            self.log.forget(index.min(self.applied));
+            self.forget(index.min(self.applied));
         }
     }
 

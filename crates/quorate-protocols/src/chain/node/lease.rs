@@ -1,0 +1,80 @@
+//! Leases for reads: a node that was removed and does not know it must not answer from what it has.
+//!
+//! | at | hears | does | tells |
+//! |----|-------|------|-------|
+//! | node | start, alarm, a new configuration | nothing | each swami: Renew, with the moment of its own clock |
+//! | node | Granted | may read for the term, counted from when it asked | |
+//! | node | a read, no right | drops it: its client asks again | |
+//! | node | Retire | gives its right up, with what is under way of rights that it asked for | that swami: Retired |
+//!
+//! Whoever decides on the members grants no more to a node that it wants to leave, and lets it leave when it has given its
+//! rights up, or when its last right has run out on *its* clock: the term and what two clocks may differ by. Counted from
+//! the asking, a right ends at the node before it ends there. Writes need no lease: they are safe by claims alone.
+//!
+//! Source: notes "ALF Locks" (Ts, Tu).
+
+use core::time::Duration;
+
+use quorate_model::time::Staleness;
+use quorate_model::{Context, Instant, Machine, Pid};
+
+use super::super::membership::{self, Asked};
+use super::super::message::{Message, Timer};
+use super::super::read::Read;
+use super::{Mutant, Node};
+
+/// A right is asked for anew after this part of its term: two questions may be lost.
+const RENEWALS_PER_TERM: u32 = 3;
+
+impl<M: Machine> Node<M> {
+    /// Asks for the right to read, now and again.
+    pub(super) fn renew(&self, cx: &mut Context<'_, Self>) {
+        let Some(term) = self.options.lease_term else { return };
+        if self.is_member() {
+            let (asked, prefix_len) = (self.asked_at(cx.now), self.configuration.prefix_len());
+            for swami in &self.swamis {
+                cx.send(*swami, Message::Membership(membership::Message::Renew { asked, prefix_len }));
+            }
+        }
+        cx.set(Timer::Renew, term / RENEWALS_PER_TERM..term / RENEWALS_PER_TERM);
+    }
+
+    fn asked_at(&self, at: Instant) -> Asked {
+        Asked { boot: self.boot, at }
+    }
+
+    /// What we asked for was granted.
+    pub(super) fn granted(&mut self, asked: Asked, term: Duration, cx: &Context<'_, Self>) {
+        let given_up = self.retired.is_some_and(|up_to| asked.at <= up_to) && !self.breaks(Mutant::TakesRetiredRight);
+        if asked.boot != self.boot || given_up {
+            return; // by an earlier life, or before we gave it up
+        }
+        let asked = if self.breaks(Mutant::CountsFromGrant) { cx.now } else { asked.at };
+        // Late news of an older grant is no news.
+        if self.right.is_none_or(|(known, _)| known <= asked) {
+            self.right = Some((asked, term));
+        }
+    }
+
+    /// We are to leave: gives all rights up.
+    pub(super) fn retire(&mut self, swami: Pid, cx: &mut Context<'_, Self>) {
+        self.right = None;
+        self.retired = Some(cx.now);
+        let up_to = self.asked_at(cx.now);
+        cx.send(swami, Message::Membership(membership::Message::Retired { up_to }));
+    }
+
+    /// Whether we have the right to read.
+    fn may_read(&self, now: Instant) -> bool {
+        let lives = |(asked, term)| Staleness::proven(asked).remaining(term, now) > Duration::ZERO;
+        let has_right = self.options.lease_term.is_none() || self.right.is_some_and(lives);
+        self.is_member() && (has_right || self.breaks(Mutant::ReadsAfterLease))
+    }
+
+    /// Answers a read, if we have the right to. Otherwise its client asks again.
+    pub(super) fn serve(&self, read: Read<M::Query>, cx: &mut Context<'_, Self>) {
+        if self.may_read(cx.now) {
+            self.answer_read(read, cx);
+        }
+    }
+}
