@@ -59,10 +59,18 @@ impl<M: Machine> Replica<M, M::Answer> {
     pub fn apply(&mut self, item: &Item<M::Command>, twice: bool) -> Option<(OperationId, Outcome<M::Answer>)> {
         self.applied += 1;
         let Item::Entry(entry) = item else { return None };
-        match self.sessions.known(entry.operation) {
-            Known::Answered(outcome) if !twice => return Some((entry.operation, outcome.clone())),
-            Known::Over if !twice => return None, // of a life that is over
-            _ => {}
+        let done = match self.sessions.known(entry.operation) {
+            Known::Answered(outcome) if !twice => Some(Some((entry.operation, outcome.clone()))),
+            Known::Over if !twice => Some(None), // of a life that is over
+            _ => None,
+        };
+        if let Some(done) = done {
+            // A change of members that changes nothing is still one: nothing was ordered behind it, and whoever leads
+            // goes on behind it as behind any other.
+            if item.changes_members() {
+                self.members = Members::changed(self.applied, self.members.nodes().to_vec());
+            }
+            return done;
         }
         let outcome = match &entry.command {
             Order::Command(command) => Outcome::Answer(self.machine.apply(self.applied, command)),
