@@ -282,8 +282,11 @@ impl<M: Machine> Node<M> {
             Phase::Following if must_lead => self.campaign_if_fresh(cx),
             Phase::Following => {
                 self.refuse(from, Ballot::default(), cx);
-                if applied < self.replica.applied {
+                let ours = self.replica.applied;
+                if applied < ours {
                     self.send_snapshot(from, Ballot::default(), cx);
+                } else if applied > ours {
+                    cx.send_without(self.newer_than(0), from, Message::Nudge { applied: ours }); // he can tell us
                 }
             }
         }
