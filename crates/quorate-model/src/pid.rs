@@ -27,6 +27,8 @@ pub enum Service {
     Learner,
     /// A member of a log that is decided by consensus.
     Consensus,
+    /// Who decides on the members of chains.
+    Swami,
 }
 
 /// The address of a process: the node that runs it, what it does there, and for which shard.
@@ -83,6 +85,12 @@ impl Pid {
         Self { node: NodeId(node), service: Service::Consensus, shard }
     }
 
+    /// Who decides, on `node`, on the members of chains, with the log of `shard`.
+    #[must_use]
+    pub const fn swami(node: u32, shard: u32) -> Self {
+        Self { node: NodeId(node), service: Service::Swami, shard }
+    }
+
     /// The outside asker number `shard` at `node`.
     #[must_use]
     pub const fn outside(node: u32, shard: u32) -> Self {
@@ -107,6 +115,7 @@ impl fmt::Display for Pid {
             Service::Proposer => "proposer",
             Service::Learner => "learner",
             Service::Consensus => "member",
+            Service::Swami => "swami",
         };
         write!(f, "{service}{}", self.node.0)?;
         if self.shard > 0 {
@@ -138,6 +147,7 @@ impl Wire for Pid {
             Service::Proposer => 6,
             Service::Learner => 7,
             Service::Consensus => 8,
+            Service::Swami => 9,
         });
         self.shard.encode(out);
     }
@@ -153,6 +163,7 @@ impl Wire for Pid {
             6 => Service::Proposer,
             7 => Service::Learner,
             8 => Service::Consensus,
+            9 => Service::Swami,
             other => return Err(DecodeError::Unknown { what: "service", value: other.into() }),
         };
         Ok(Self { node, service, shard: u32::decode(input)? })

@@ -96,6 +96,28 @@ pub(crate) trait Orders<M, T, R> {
     fn push_alarm(&mut self, change: AlarmChange<T>);
 }
 
+/// The orders of a part, put into the words of the whole.
+struct Within<'a, M, T, R> {
+    whole: &'a mut dyn Orders<M, T, R>,
+}
+
+impl<M, T, R, A: Into<M>, B: Into<T>, C: Into<R>> Orders<A, B, C> for Within<'_, M, T, R> {
+    fn push_send(&mut self, to: Pid, message: A, without: usize) {
+        self.whole.push_send(to, message.into(), without);
+    }
+
+    fn push_record(&mut self, record: C) {
+        self.whole.push_record(record.into());
+    }
+
+    fn push_alarm(&mut self, change: AlarmChange<B>) {
+        self.whole.push_alarm(match change {
+            AlarmChange::Set(timer, after) => AlarmChange::Set(timer.into(), after),
+            AlarmChange::Stop(timer) => AlarmChange::Stop(timer.into()),
+        });
+    }
+}
+
 impl<'a, P: Process> Context<'a, P> {
     /// What a host builds before each step.
     pub fn new(me: Pid, now: Instant, outbox: &'a mut Outbox<P>, chance: &'a mut dyn Choose) -> Self {
@@ -108,6 +130,15 @@ impl<'a, P: Process> Context<'a, P> {
         Q: Process<Message = P::Message, Timer = P::Timer, Record = P::Record>,
     {
         Context { me: self.me, now: self.now, orders: &mut *self.orders, chance: &mut *self.chance }
+    }
+
+    /// Lets a part of the process take a step that speaks a language of its own, which this process's contains.
+    pub fn part<Q, R>(&mut self, step: impl FnOnce(&mut Context<'_, Q>) -> R) -> R
+    where
+        Q: Process<Message: Into<P::Message>, Timer: Into<P::Timer>, Record: Into<P::Record>>,
+    {
+        let mut orders = Within { whole: &mut *self.orders };
+        step(&mut Context { me: self.me, now: self.now, orders: &mut orders, chance: &mut *self.chance })
     }
 
     /// Tells `to` something, once every record appended before this call is durable.
