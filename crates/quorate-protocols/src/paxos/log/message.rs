@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use quorate_model::{Machine, NodeId};
+use quorate_model::{Instant, Machine, NodeId};
 
 use super::super::ballot::Ballot;
 use super::members::{Members, MembersError};
@@ -254,6 +254,13 @@ pub enum Message<M: Machine> {
         /// Up to here.
         index: u64,
     },
+    /// Member to its observer: we lead, and nobody else will before `until`.
+    Leads {
+        /// On the clock of this node.
+        until: Instant,
+    },
+    /// Member to its observer: we lead no more.
+    Follows,
     /// To the leader: I began anew, or lag; tell me how far you are.
     Nudge {
         /// I know what was chosen up to here.
@@ -266,6 +273,8 @@ pub enum Message<M: Machine> {
 pub enum Timer {
     /// Something was not answered.
     Retry,
+    /// It is time to confirm that we lead.
+    Confirm,
 }
 
 /// What is written down.

@@ -16,6 +16,7 @@
 //! | leader    | Confirmed, quorum             |                                      | who asked: ReadAt                |
 //! | leader    | Voted, of one far behind      |                                      | it: Accept of old slots, or Snapshot |
 //! | any       | what is below a promise       |                                      | sender: Refused                  |
+//! | leader    | Confirmed, quorum             |                                      | its observer, if any: Leads      |
 //!
 //! **One phase 1 for all slots.** A promise is for all slots that the candidate does not know, to the end of time. So a
 //! leader whom nobody disturbs needs phase 2 alone: a command costs one round, two delays, and the disks of a quorum, which
@@ -32,10 +33,10 @@
 //! later life uses it again.
 //!
 //! **Reads** are in `node/answer`, **leases** in `lease`, **changes of members** in `members`, who **tries to lead** and
-//! when in `node/campaign`: each file has its argument.
+//! when in `node/campaign`, who **observes** that in `node/observe`: each file has its argument.
 //!
-//! Not chosen: reads by a write of nothing (a round without disks is cheaper); heartbeats (a log that nobody uses is
-//! silent); slots that different members lead (Mencius, EPaxos): swami is small and slow, and has one place to look at.
+//! Not chosen: reads by a write of nothing (a round without disks is cheaper); heartbeats where nobody observes (a log that
+//! nobody uses is silent); slots that different members lead (Mencius, EPaxos): swami is small and slow, and has one place to look at.
 //!
 //! Source: notes "Paxos Consensus" (batching and windowing, redrives); Lamport, "Paxos Made Simple", section 3; Chandra,
 //! Griesemer and Redstone, "Paxos Made Live", PODC 2007 (snapshots, catch-up, leases); Lee et al., "RIFL", SOSP 2015

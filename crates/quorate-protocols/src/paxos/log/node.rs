@@ -1,11 +1,12 @@
 //! A member of the log. The table at the top of [`super`] says what it does; this file is its state and the match over
 //! events. What it does as an acceptor is in `vote`, as a candidate in `campaign`, as the leader in `lead`, for those who
-//! read in `answer`; what all do with what is chosen is in `apply`.
+//! read in `answer`, for its observer in `observe`; what all do with what is chosen is in `apply`.
 
 mod answer;
 mod apply;
 mod campaign;
 mod lead;
+mod observe;
 mod vote;
 
 use alloc::collections::VecDeque;
@@ -22,6 +23,7 @@ use super::message::{Base, Item, Message, Order, Record, Timer, Vote};
 use super::read::{Read, Reads};
 use super::replica::Replica;
 use crate::operation::Entry;
+use observe::Observer;
 
 /// How often the time until the next attempt to lead doubles.
 const DOUBLINGS_MAX: u32 = 6;
@@ -131,6 +133,7 @@ pub struct Node<M: Machine> {
     end: (Ballot, u64),
     reads: Reads<M::Query>,
     grant: Option<Grant>,
+    observer: Option<Observer>,
     waiting: Option<Waiting>,
     /// Of each record that was appended in this life and may rest: the first slot that it speaks of; 0 for a promise.
     records: VecDeque<u64>,
@@ -175,6 +178,7 @@ impl<M: Machine> Node<M> {
             end: (never, 0),
             reads: Reads::new(),
             grant: None,
+            observer: None,
             waiting: None,
             records: VecDeque::new(),
             kept_weight: 0,
@@ -313,6 +317,7 @@ impl<M: Machine> Node<M> {
     }
 
     fn start(&mut self, cx: &mut Context<'_, Self>) {
+        self.observe_start();
         if self.acceptor.promised() == Ballot::default() && self.replica.applied == 0 {
             return; // nothing was before: wait until somebody asks
         }
@@ -335,6 +340,7 @@ impl<M: Machine> Node<M> {
     fn mind_alarm(&mut self, cx: &mut Context<'_, Self>) {
         let waiting = match &self.phase {
             Phase::Following if self.asked || self.behind || self.reads.wait_for_log() => Some(Waiting::Leader),
+            Phase::Following if self.observer.is_some() && self.is_member() => Some(Waiting::Leader),
             Phase::Following => None,
             Phase::Preparing(_) => Some(Waiting::Promises),
             Phase::Leading(leading) => {
@@ -415,7 +421,9 @@ impl<M: Machine> Process for Node<M> {
                 self.waiting = None;
                 self.retry(cx);
             }
+            Event::Alarm(Timer::Confirm) => self.confirm_lead(cx),
         }
+        self.mind_observer(cx);
         self.mind_alarm(cx);
     }
 

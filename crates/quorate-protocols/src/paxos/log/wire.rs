@@ -179,7 +179,9 @@ where
             | Self::Peek { .. }
             | Self::ReadDone { .. }
             | Self::Applied(_)
-            | Self::Checkpoint => panic!("{self:?} is said on one node only"),
+            | Self::Checkpoint
+            | Self::Leads { .. }
+            | Self::Follows => panic!("{self:?} is said on one node only"),
         }
     }
 

@@ -78,17 +78,20 @@ impl<M: Machine> Node<M> {
         }
     }
 
-    fn open_round(&mut self, cx: &mut Context<'_, Self>) {
+    /// Begins a round for all who wait. Those who waited for a round that is open may as well wait for a later one.
+    pub(super) fn open_round(&mut self, cx: &mut Context<'_, Self>) {
         self.grant_lease(self.me, cx);
         let applied = self.replica.applied;
         let Phase::Leading(leading) = &mut self.phase else { return };
+        let mut askers = mem::take(&mut leading.round.askers);
+        askers.append(&mut leading.round.waiting);
         leading.round = Round {
             number: leading.round.number + 1,
             is_open: true,
             asked: cx.now,
             index: leading.floor.max(applied),
             confirmed: BTreeSet::from([self.me]),
-            askers: mem::take(&mut leading.round.waiting),
+            askers,
             waiting: Vec::new(),
         };
         self.confirm_again(cx);
@@ -128,6 +131,9 @@ impl<M: Machine> Node<M> {
         round.is_open = false;
         let asked = if counts_from_grant { cx.now } else { round.asked };
         leading.proof.get_or_insert(Staleness::proven(asked)).renew(asked);
+        self.tell_leads(asked, cx);
+        let Phase::Leading(leading) = &mut self.phase else { return };
+        let round = &mut leading.round;
         let (index, askers) = (round.index, mem::take(&mut round.askers));
         if !round.waiting.is_empty() {
             self.open_round(cx);

@@ -1,7 +1,8 @@
 //! As a candidate: phase 1, once for all slots.
 //!
 //! A member tries to lead when it is asked for something and knows no leader, or when the leader does not answer in time.
-//! Nobody sends heartbeats: a log that nobody uses is silent, and a leader is missed when it is needed. Who is refused
+//! Nobody sends heartbeats, but where somebody observes who leads (`observe`): a log that nobody uses is silent, and a leader
+//! is missed when it is needed. Who is refused
 //! waits for the other to lead, a random time that grows with each attempt, and then tries again: a redrive.
 
 use alloc::collections::BTreeMap;

@@ -23,6 +23,7 @@ impl<M: Machine> Node<M> {
             return self.send_snapshot(from, ballot, cx); // it asks the wrong members, or for what is forgotten
         }
         self.promise(ballot, cx);
+        self.wait_anew();
         let votes = self.acceptor.after(applied).map(|(slot, vote)| (slot, vote.clone())).collect();
         cx.send(from, Message::Promise { ballot, applied: self.replica.applied, votes });
     }
@@ -51,6 +52,7 @@ impl<M: Machine> Node<M> {
     fn heard(&mut self, ballot: Ballot) {
         self.seen = self.seen.max(ballot);
         self.attempts = 0;
+        self.wait_anew();
         if self.phase.ballot().is_some_and(|ours| ours < ballot) {
             self.phase = Phase::Following;
         }
@@ -143,6 +145,9 @@ impl<M: Machine> Node<M> {
         self.promise(ballot, cx);
         self.grant_lease(ballot.node, cx);
         cx.send(from, Message::Confirmed { ballot, round });
+        if self.observer.is_some() && self.behind {
+            self.nudge(cx); // who hears the leader does not try to lead, so it asks again what was lost
+        }
     }
 
     /// Promises nobody but `holder` anything for a while, counted from now.
