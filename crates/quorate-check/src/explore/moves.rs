@@ -111,7 +111,7 @@ impl<'a, P: Explorable> Stepper<'a, P> {
     }
 
     pub fn view<R>(&self, state: &State<P>, look: impl FnOnce(&View<'_, P>) -> R) -> R {
-        look(&View::new(&OnStage { cast: self.cast, state }))
+        look(&View::new(&OnStage { cast: self.cast, state, clocks: self.clocks }))
     }
 
     pub fn pid(&self, index: usize) -> Pid {
@@ -120,9 +120,7 @@ impl<'a, P: Explorable> Stepper<'a, P> {
 
     /// What the clock of process number `actor` says.
     pub fn now(&self, state: &State<P>, actor: usize) -> Instant {
-        let Some(clocks) = self.clocks else { return Instant::default() };
-        let rate = state.rates as usize / clocks.rates.len().pow(actor as u32) % clocks.rates.len();
-        Instant::default() + clocks.rates[rate] * state.tick_count
+        state.now(self.clocks, actor)
     }
 
     /// All moves of `state`, in an order that depends on nothing but the path that led to it.

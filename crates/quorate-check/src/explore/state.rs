@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use quorate_model::{Instant, Outbox, Pid, Process};
 
-use super::Explorable;
+use super::{Clocks, Explorable};
 use crate::cast::{Asked, Asker, Cast, InFlight, Stage, Status};
 use crate::fingerprint::Fingerprinter;
 use crate::history::{EXPLORED_OPERATIONS_MAX, History, Operation, times_of};
@@ -184,6 +184,13 @@ impl<P: Process> State<P> {
         Self { actors, network: Vec::new(), script: Arc::new(script), spent, tick_count, rates, print }
     }
 
+    /// What the clock of process number `actor` says; nothing goes by where clocks are not explored.
+    pub fn now(&self, clocks: Option<&Clocks>, actor: usize) -> Instant {
+        let Some(clocks) = clocks else { return Instant::default() };
+        let rate = self.rates as usize / clocks.rates.len().pow(actor as u32) % clocks.rates.len();
+        Instant::default() + clocks.rates[rate] * self.tick_count
+    }
+
     /// Adds a message.
     pub fn launch(&mut self, flight: Flight<P>) {
         match self.network.iter_mut().find(|same| same.print == flight.print) {
@@ -206,6 +213,7 @@ impl<P: Process> State<P> {
 pub(super) struct OnStage<'a, P: Process> {
     pub cast: &'a Cast<P>,
     pub state: &'a State<P>,
+    pub clocks: Option<&'a Clocks>,
 }
 
 impl<P: Process> Stage<P> for OnStage<'_, P> {
@@ -233,6 +241,10 @@ impl<P: Process> Stage<P> for OnStage<'_, P> {
         let flight = self.state.network.get(index)?;
         let (from, to) = (self.pid(flight.from.into()), self.pid(flight.to.into()));
         Some(InFlight { from, to, message: &flight.message, copies: flight.copies.into() })
+    }
+
+    fn now(&self, index: usize) -> Instant {
+        self.state.now(self.clocks, index)
     }
 
     fn asked(&self, index: usize) -> Option<Asked<'_, P::Message>> {

@@ -1,6 +1,6 @@
 //! What a simulated run is held to.
 
-use quorate_model::{Pid, Process};
+use quorate_model::{Instant, Pid, Process};
 
 use super::World;
 use crate::cast::{Asked, Claim, InFlight, Judged, Stage, Status, View};
@@ -78,6 +78,10 @@ impl<P: Process> Stage<P> for World<'_, P> {
     /// Messages on their way are bytes here; claims about them are for the explorer.
     fn flight(&self, _: usize) -> Option<InFlight<'_, P::Message>> {
         None
+    }
+
+    fn now(&self, index: usize) -> Instant {
+        self.nodes[self.seats[index].node].clock.reading(self.now)
     }
 
     fn asked(&self, index: usize) -> Option<Asked<'_, P::Message>> {
