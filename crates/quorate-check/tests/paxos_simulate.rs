@@ -58,6 +58,27 @@ fn a_leader_that_lags_behind_a_change_of_members_does_not_answer_reads() {
     assert_eq!(failure.property, "the lists are linearizable");
 }
 
+/// Found as seed 12,723 of the lists: a member that restarted found in phase 1 a change of members that an older slot had
+/// made already. It stopped there, as it must, but did not take the change for one when it applied it, and gave the slots
+/// behind it to other commands, though they were decided.
+#[test]
+fn a_change_of_members_that_changes_nothing_ends_phase_one_all_the_same() {
+    holds_but_for_what_is_rare(12_723);
+}
+
+/// Found as seed 21,524 of the lists: the only member that was left had not heard that it was one. Those who had been
+/// members told it so in vain, since it asked them nothing.
+#[test]
+fn a_member_that_does_not_know_that_it_is_one_asks_who_tells_it() {
+    holds_but_for_what_is_rare(21_524);
+}
+
+fn holds_but_for_what_is_rare(seed: u64) {
+    let lists = |draw: &mut Draw| paxos_log::cast(&paxos_log::drawn(draw));
+    let report = simulate(lists, &seeds(seed..seed + 1));
+    assert!(report.failure.is_none(), "{report}");
+}
+
 type Alter = fn(Node<Lists>) -> Node<Lists>;
 
 macro_rules! breaking {

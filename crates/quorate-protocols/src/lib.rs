@@ -5,6 +5,7 @@
 extern crate alloc;
 
 pub mod chain;
+pub mod cluster;
 pub mod gossip;
 pub mod operation;
 pub mod paxos;

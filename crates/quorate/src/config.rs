@@ -11,10 +11,13 @@
 //! peer = "10.0.0.1:2380"             # other nodes
 //! ```
 
-use std::fs;
+use std::fs::{self, File, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context;
 use quorate_model::NodeId;
 use quorate_runtime::datagram::KEYS_LEN_MAX;
 use serde::{Deserialize, Serialize};
@@ -23,6 +26,9 @@ use crate::membership::GossipKey;
 
 /// The longest name of a zone, in bytes: it travels in each node's datagrams.
 const ZONE_BYTES_MAX: usize = quorate_protocols::gossip::ZONE_BYTES_MAX;
+
+/// The log that decides on members has at most so many members itself.
+const SYSTEM_LEN_MAX: usize = 5;
 
 /// More threads than any machine has use for.
 const GATEWAY_THREADS_MAX: usize = 1_024;
@@ -53,7 +59,13 @@ pub struct Config {
     /// Bounds. Each has a default that fits most.
     #[serde(default)]
     pub bounds: Bounds,
-    /// All members of the chain, head first.
+    /// The members of the chain, head first, when this node was added; by default all of `members`, which found the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<Vec<u32>>,
+    /// The members of the log that decides on members, when this node was added; by default the first of `members`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<Vec<u32>>,
+    /// The nodes, this one among them: at first all of the cluster, later those that it looks for to find the others.
     #[serde(rename = "member")]
     pub members: Vec<MemberConfig>,
 }
@@ -185,6 +197,15 @@ impl Config {
         Ok(config)
     }
 
+    /// Writes it to `path`, for this user alone: it may hold keys.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, path: &Path) -> anyhow::Result<()> {
+        let text = toml::to_string(self).context("cannot write a configuration")?;
+        write_secret(path, &text).with_context(|| format!("cannot write {}", path.display()))
+    }
+
     /// The cluster's id, made from its name.
     #[must_use]
     pub fn cluster_id(&self) -> u64 {
@@ -218,7 +239,32 @@ impl Config {
         self.listen_peer.as_deref().unwrap_or(&self.me().peer)
     }
 
+    /// The members that the chain was founded with, head first, as far as this node was told.
+    #[must_use]
+    pub fn chain(&self) -> Vec<NodeId> {
+        let all = || self.members.iter().map(|member| member.id).collect();
+        self.chain.clone().unwrap_or_else(all).into_iter().map(NodeId).collect()
+    }
+
+    /// The members that the log which decides on members was founded with, as far as this node was told.
+    #[must_use]
+    pub fn system(&self) -> Vec<NodeId> {
+        let first = || {
+            // An even number of members survives no more than the odd one below it.
+            let count = self.members.len().min(SYSTEM_LEN_MAX);
+            let count = if count.is_multiple_of(2) { count - 1 } else { count };
+            self.members[..count].iter().map(|member| member.id).collect()
+        };
+        self.system.clone().unwrap_or_else(first).into_iter().map(NodeId).collect()
+    }
+
     fn check(&self) -> Result<(), String> {
+        for (name, nodes) in [("chain", &self.chain), ("system", &self.system)] {
+            let Some(nodes) = nodes else { continue };
+            if nodes.is_empty() || (1..nodes.len()).any(|at| nodes[..at].contains(&nodes[at])) {
+                return Err(format!("`{name}` is empty or names a node twice: leave it out, or list its members"));
+            }
+        }
         if self.cluster.is_empty() {
             return Err("`cluster` is empty: give the cluster a name, the same on all of its nodes".into());
         }
@@ -278,6 +324,13 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// Writes a file that only this user may read.
+fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))?; // it may have been there already
+    file.write_all(text.as_bytes())
 }
 
 fn is_address(text: &str) -> bool {

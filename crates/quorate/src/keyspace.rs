@@ -13,11 +13,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use quorate_machines::kv::{Answer, Command, LeaseId, Revision, Span};
+use quorate_model::NodeId;
+use quorate_protocols::chain::{Configuration, NodeStatus, swami};
+use quorate_protocols::paxos::log::{Outcome, Request};
 use quorate_runtime::store::{DiskTable, KEY_BYTES_MAX};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use page::Page;
-pub use port::{ChainPort, PortOptions};
+pub use port::{ChainPort, Founding, PortOptions};
 
 /// What the store puts around a key, in bytes, at most.
 const KEY_OVERHEAD_BYTES: usize = 64;
@@ -51,6 +54,12 @@ pub enum Refusal {
     /// This node has nothing, and no neighbour has said yet whether there should be something. Ask again, or another node.
     #[error("etcdserver: no leader")]
     Empty,
+    /// This node is no member of the chain. Nothing happened; ask another node.
+    #[error("etcdserver: no leader")]
+    NotMember,
+    /// The members asked for make no log. Nothing happened.
+    #[error("etcdserver: bad member set")]
+    Unfit,
     /// The keyspace stopped. Nothing happened; ask another node.
     #[error("etcdserver: server stopped")]
     Stopped,
@@ -73,6 +82,12 @@ pub enum Ask {
     Observe,
     /// How the loop is.
     Status(oneshot::Sender<Status>),
+    /// Ask the log of the `_system` keyspace.
+    System(Request<swami::Command, swami::Query>, oneshot::Sender<Result<Outcome<swami::Answer>, Refusal>>),
+    /// The cluster as this node knows it.
+    Cluster(oneshot::Sender<Cluster>),
+    /// Gossip reaches the node, or does not.
+    Reaches(NodeId, bool),
     /// Time has passed.
     Tick,
 }
@@ -84,6 +99,23 @@ pub struct LeaseTime {
     pub granted_s: i64,
     /// What is left, in whole seconds.
     pub remaining_s: i64,
+}
+
+/// The cluster, as one node knows it.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// Nodes and chains.
+    pub state: swami::State,
+    /// The members of the log that decides on them.
+    pub system: Vec<NodeId>,
+    /// Who decides, as far as it was heard.
+    pub swami: Option<NodeId>,
+    /// How the node's own member of the chain stands.
+    pub own: NodeStatus,
+    /// What is left of its right to read.
+    pub right_left: Duration,
+    /// What it acts on.
+    pub acts_on: Configuration,
 }
 
 /// How a keyspace's loop is.
@@ -252,6 +284,32 @@ impl Keyspace {
     pub async fn remaining(&self, lease: LeaseId) -> Result<Option<LeaseTime>, Refusal> {
         let (answer, answered) = oneshot::channel();
         self.ask(Ask::Remaining(lease, answer), answered).await?
+    }
+
+    /// Asks the log of the `_system` keyspace.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub async fn system(
+        &self,
+        request: Request<swami::Command, swami::Query>,
+    ) -> Result<Outcome<swami::Answer>, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Ask::System(request, answer), answered).await?
+    }
+
+    /// The cluster as this node knows it, perhaps behind others.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub async fn cluster(&self) -> Result<Cluster, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Ask::Cluster(answer), answered).await
+    }
+
+    /// Says whether gossip reaches a node. Nothing that must be right depends on it.
+    pub async fn reaches(&self, node: NodeId, is_reached: bool) {
+        let _ = self.asks.send(Ask::Reaches(node, is_reached)).await; // a loop that is gone needs no news
     }
 
     /// How the loop is.

@@ -78,7 +78,14 @@ enum Command {
         #[command(subcommand)]
         command: client::LeaseCommand,
     },
-    /// Show which nodes there are.
+    /// Show the members of chains, and let them be more or fewer.
+    Chain {
+        #[command(flatten)]
+        target: client::Target,
+        #[command(subcommand)]
+        command: client::ChainCommand,
+    },
+    /// Show which nodes there are; add, drain and remove nodes.
     Node {
         #[command(flatten)]
         target: client::Target,
@@ -155,6 +162,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Txn { target, args } => asynchronously(client::txn(&target, args)),
         Command::Compact { target, args } => asynchronously(client::compact(&target, args)),
         Command::Lease { target, command } => asynchronously(client::lease(&target, command)),
+        Command::Chain { target, command } => asynchronously(client::chain(&target, command)),
         Command::Node { target, command } => asynchronously(client::node(&target, command)),
         Command::Status { target } => asynchronously(client::status(&target)),
         Command::Wal { command, output } => wal::run(&command, output),

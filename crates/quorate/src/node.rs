@@ -6,8 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use quorate_model::{Pid, Process};
-use quorate_protocols::chain::{Client, ClientBounds, Configuration, Node as Member, NodeOptions, Record, Role};
+use quorate_model::{NodeId, Pid, Process};
+use quorate_protocols::chain::swami::{self, Addresses, Swami, System};
+use quorate_protocols::chain::{self, Client, ClientBounds, Configuration, NodeOptions};
+use quorate_protocols::cluster::{Record, Role, SYSTEM_KEYSPACE};
+use quorate_protocols::paxos::log;
 use quorate_runtime::clock;
 use quorate_runtime::host::{Host, HostConfig};
 use quorate_runtime::net::{NetConfig, NetMetrics};
@@ -16,15 +19,17 @@ use quorate_runtime::wal::{Folder, FolderIdentity, Identity, Options};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use crate::config::Config;
-use crate::keyspace::{Ask, ChainPort, Keyspace, KeyspaceEnd, Kv, Page, PortOptions};
+use crate::config::{Config, MemberConfig};
+use crate::keyspace::{Ask, ChainPort, Founding, Keyspace, KeyspaceEnd, Kv, Page, PortOptions};
 
 /// How many asks may wait for the loop.
 const ASKS_LEN_MAX: usize = 32_768;
 /// How often the loop looks after leases and notes.
 const TICK: Duration = Duration::from_millis(50);
-/// The members do not change in this version, so the configuration is the first.
+/// How many events lead to the configuration that a chain is founded with.
 const CONFIGURATION_PREFIX_LEN: u64 = 1;
+/// How long a member of that log waits for its leader before it tries to lead: at least this, at most twice this.
+const LEADER_PATIENCE: Duration = Duration::from_millis(150);
 
 /// A reading of the wall clock before any folder was made, in milliseconds: lives are counted from here, to be small numbers
 /// on the wire.
@@ -78,23 +83,23 @@ impl Node {
         let kv = Kv::new(store.table("kv")?, config.bounds.quota_bytes);
         let (keyspace, end) = Keyspace::new(kv.view().clone(), ASKS_LEN_MAX, config.bounds.patience());
 
-        let members = config.members.iter().map(|member| quorate_model::NodeId(member.id)).collect();
-        let configuration = Configuration::new(CONFIGURATION_PREFIX_LEN, members);
+        let founding = founding(config);
         let options = PortOptions { me, checkpoint_bytes: config.bounds.checkpoint_bytes };
-        let member = Member::new(me, configuration, NodeOptions::default(), kv).observed_by(Pid::outside(me.0, 0));
-        let client = Client::new(ClientBounds::default());
-        let mut processes =
-            vec![(Pid::chain(me.0, 0), Role::Node(Box::new(member))), (Pid::client(me.0, 0), Role::Client(client))];
+        let mut processes = chain_processes(me, &founding.chain, kv);
+        processes.extend(system_processes(me, config.system())?);
         // Others may know lives of this node whose folder is gone, or that a copy put in its place never had. They must not take
         // this life for one of those, above all not its operations for theirs, which were answered: it is later than all of
         // them. Should the wall clock have been set back since, it counts as an old life: it is not heard, nothing is wrong.
         let before = clock::wall_ms().saturating_sub(FIRST_LIFE_MS);
         for (_, process) in &mut processes {
-            process.replay(Record::Boot(before));
+            process.replay(match process {
+                Role::Chain(_) => Record::Chain(chain::Record::Boot(before)),
+                Role::System(_) => Record::System(log::Record::Boot(before)),
+            });
         }
 
         let others = config.members.iter().filter(|member| member.id != config.node);
-        let others = others.map(|member| (quorate_model::NodeId(member.id), member.peer.clone())).collect();
+        let others = others.map(|member| (NodeId(member.id), member.peer.clone())).collect();
         let mut host = HostConfig::new(NetConfig::new(config.cluster.clone(), me, others));
         let (bytes_max, reserve_bytes) = (config.bounds.log_bytes, config.bounds.log_reserve_bytes());
         host.wal = Options { bytes_max, reserve_bytes, ..Options::default() };
@@ -102,7 +107,7 @@ impl Node {
         host.flight_path = Some(config.data.join("flight.txt"));
         let KeyspaceEnd { asked, asks, revisions, views, observer_count } = end;
         let page = Page::default();
-        let port = ChainPort::new(options, revisions, views, observer_count, page.clone());
+        let port = ChainPort::new(options, founding, revisions, views, observer_count, page.clone());
         let (host, recovered) = Host::open(host, disk, peers, processes, port, asked)?;
         if let Some(torn) = &recovered.torn {
             let (bytes, file, offset) = (torn.bytes, &torn.file, torn.offset);
@@ -159,4 +164,39 @@ impl Node {
             None => outcome,
         }
     }
+}
+
+/// What the cluster is founded with, as the configuration says.
+fn founding(config: &Config) -> Founding {
+    let addresses = |member: &MemberConfig| Addresses { peer: member.peer.clone(), client: member.client.clone() };
+    let nodes = config.members.iter().map(|member| (NodeId(member.id), addresses(member))).collect();
+    Founding { nodes, chain: config.chain() }
+}
+
+type Processes = Vec<(Pid, Role<Kv>)>;
+
+fn chain_processes(me: NodeId, members: &[NodeId], kv: Kv) -> Processes {
+    let configuration = Configuration::new(CONFIGURATION_PREFIX_LEN, members.to_vec());
+    let options = NodeOptions { lease_term: Some(swami::LEASE.term), ..NodeOptions::default() };
+    let member = chain::Node::new(me, configuration, options, kv).observed_by(Pid::outside(me.0, 0));
+    let client = Client::new(ClientBounds::default());
+    vec![
+        (Pid::chain(me.0, 0), Role::Chain(chain::Role::Node(Box::new(member)))),
+        (Pid::client(me.0, 0), Role::Chain(chain::Role::Client(client))),
+    ]
+}
+
+fn system_processes(me: NodeId, members: Vec<NodeId>) -> anyhow::Result<Processes> {
+    let members = log::Members::first(members)?;
+    let options =
+        log::NodeOptions { patience: LEADER_PATIENCE, lease: Some(swami::LEASE), ..log::NodeOptions::default() };
+    let pid = |of: fn(u32, u32) -> Pid| of(me.0, SYSTEM_KEYSPACE);
+    let member = log::Node::new(me, members, options, System::default()).observed_by(pid(Pid::swami));
+    let client = log::Client::new(log::ClientBounds::default());
+    let swami = Swami::new(pid(Pid::client), swami::LEASE);
+    Ok(vec![
+        (pid(Pid::consensus), Role::System(swami::Role::Log(Box::new(member)))),
+        (pid(Pid::client), Role::System(swami::Role::Client(client))),
+        (pid(Pid::swami), Role::System(swami::Role::Swami(Box::new(swami)))),
+    ])
 }

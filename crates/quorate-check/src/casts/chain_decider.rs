@@ -28,17 +28,10 @@ pub struct Decider {
     /// What each node acts on, as far as it said.
     acts_on: BTreeMap<NodeId, u64>,
     lease: Option<Lease>,
-    /// What each node may have been granted last.
-    granted: BTreeMap<NodeId, Grant>,
-}
-
-/// A right to read that was granted.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-struct Grant {
-    /// When it was granted, or may have been, at the latest.
-    at: Instant,
-    /// When the node had asked; unknown if an earlier life of the decider may have granted it.
-    asked: Option<Asked>,
+    /// When each node may have been granted the right to read last.
+    granted: BTreeMap<NodeId, Instant>,
+    /// Who was asked to give it up, and the name of the question: it is used once.
+    retiring: Option<(NodeId, u64)>,
 }
 
 /// How the decider grants the right to read.
@@ -57,7 +50,7 @@ impl Decider {
     pub(super) fn new(plan: Vec<Change>, nodes: Vec<NodeId>, founded: Configuration, lease: Option<Lease>) -> Self {
         let newest = founded.clone();
         let (acts_on, granted) = (BTreeMap::new(), BTreeMap::new());
-        Self { plan, nodes, founded, newest, due: 0, acts_on, lease, granted }
+        Self { plan, nodes, founded, newest, due: 0, acts_on, lease, granted, retiring: None }
     }
 
     /// The newest configuration.
@@ -78,7 +71,9 @@ impl Decider {
         {
             if let Some((node, left)) = self.right_of(change, cx.now) {
                 if self.lease.is_some_and(|lease| lease.retires) {
-                    self.tell_one(node, membership::Message::Retire, cx);
+                    let asked = self.retiring.filter(|(retiring, _)| *retiring == node);
+                    let (_, revision) = *self.retiring.insert(asked.unwrap_or((node, cx.now.0)));
+                    self.tell_one(node, membership::Message::Retire { revision }, cx);
                 }
                 return cx.set(Timer::Renew, left..left);
             }
@@ -90,7 +85,7 @@ impl Decider {
     /// The node that should leave, and how much is left of its right to read.
     fn right_of(&self, change: Change, now: Instant) -> Option<(NodeId, Duration)> {
         let Change::Leave(node) = change else { return None };
-        let (lease, granted) = (self.lease?, self.granted.get(&node)?.at);
+        let (lease, granted) = (self.lease?, *self.granted.get(&node)?);
         let left = Staleness::proven(granted).remaining(lease.waits, now);
         Some((node, left)).filter(|_| left > Duration::ZERO)
     }
@@ -100,14 +95,15 @@ impl Decider {
         let leaves = self.due > 0 && self.next() == Some(Change::Leave(from.node));
         let knows = prefix_len == self.newest.prefix_len() && self.is_in_chain(from.node);
         let Some(lease) = self.lease.filter(|_| knows && !leaves) else { return };
-        let newest = self.granted.get(&from.node).and_then(|grant| grant.asked).max(Some(asked));
-        self.granted.insert(from.node, Grant { at: cx.now, asked: newest });
+        self.granted.insert(from.node, cx.now);
+        self.retiring = self.retiring.filter(|(node, _)| *node != from.node);
         self.tell_one(from.node, membership::Message::Granted { asked, term: lease.term }, cx);
     }
 
-    /// A node has given up all rights that it asked for up to here.
-    fn retired(&mut self, node: NodeId, up_to: Asked, cx: &mut Context<'_, Self>) {
-        if self.granted.get(&node).is_some_and(|grant| grant.asked.is_some_and(|asked| asked <= up_to)) {
+    /// A node has given up its right.
+    fn retired(&mut self, node: NodeId, revision: u64, cx: &mut Context<'_, Self>) {
+        if self.retiring == Some((node, revision)) {
+            self.retiring = None;
             self.granted.remove(&node);
             self.go_on(cx);
         }
@@ -152,7 +148,7 @@ impl Decider {
                 }
             }
             membership::Message::Renew { asked, prefix_len } => self.renew(from, asked, prefix_len, cx),
-            membership::Message::Retired { up_to } => self.retired(from.node, up_to, cx),
+            membership::Message::Retired { revision } => self.retired(from.node, revision, cx),
             _ => {} // said to a node
         }
     }
@@ -190,8 +186,7 @@ impl Process for Decider {
             Event::Start => {
                 // What an earlier life granted is not known any more, but not later than now.
                 if self.lease.is_some() {
-                    let unknown = Grant { at: cx.now, asked: None };
-                    self.granted = self.nodes.iter().map(|node| (*node, unknown)).collect();
+                    self.granted = self.nodes.iter().map(|node| (*node, cx.now)).collect();
                 }
                 self.tell(cx);
             }

@@ -10,5 +10,9 @@ pub mod paxos_log;
 pub mod paxos_register;
 pub mod paxos_store;
 pub mod store;
+pub mod swami;
+pub mod swami_node;
+pub mod swami_role;
+pub mod swami_tape;
 
 pub use lists::{Append, ListSpec, Lists, Read};

@@ -28,7 +28,7 @@ pub enum Change {
 }
 
 /// Why a change cannot follow. The configuration is as it was.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum ChangeError {
     /// The node that should join is a member or the joiner already.
     Present(NodeId),
@@ -153,12 +153,6 @@ impl Configuration {
     pub fn joiner(&self) -> Option<NodeId> {
         self.joiner.map(|joiner| joiner.node)
     }
-
-    /// The same prefix, as it is for a joiner that cannot be one: it has no place.
-    pub(super) fn without_joiner(self) -> Self {
-        Self { joiner: None, ..self }
-    }
-
     /// Whether it is the same node's same join that both have.
     pub(super) fn has_same_joiner(&self, other: &Self) -> bool {
         self.joiner == other.joiner

@@ -7,15 +7,15 @@
 //! | swami | Renew     | may we read? |
 //! | node  | Granted   | yes, for so long from when you asked |
 //! | node  | Retire    | you are to leave: give your right to read up |
-//! | swami | Retired   | we have none that we asked for up to here |
+//! | swami | Retired   | we have none, and take none that we asked for before |
 //!
 //! Whoever decides holds to four rules; the chain rests on them.
 //! 1. Configurations are decided one after the other, each from the one directly before ([`Configuration::after`]).
 //! 2. A joiner is admitted only on `in_step`, said by the tail of the newest configuration about this very configuration.
 //! 3. The right to read is granted to none but those in the newest configuration that say that they act on it.
 //! 4. A member leaves only when no right of its can live: either the term of the last grant has passed since, and what two
-//!    clocks may differ by in that time, all on the clock of who granted; or `Retired` covers all that was granted. From the
-//!    moment that it is to leave nothing is granted to it.
+//!    clocks may differ by in that time, all on the clock of who granted; or it has `Retired`. From the moment that it is to
+//!    leave nothing is granted to it.
 //!
 //! Several nodes may be ready to decide, of which one does: a node speaks to all, and hears any.
 
@@ -66,11 +66,14 @@ pub enum Message {
         term: Duration,
     },
     /// To a node that is to leave: give the right to read up.
-    Retire,
-    /// From a node: it has no right that it asked for up to here, and takes none that is still under way.
+    Retire {
+        /// What this is said about: the revision that the chain had when that was decided.
+        revision: u64,
+    },
+    /// From a node: it has no right to read, and takes none that it asked for before.
     Retired {
-        /// Up to here.
-        up_to: Asked,
+        /// The revision that it was told.
+        revision: u64,
     },
 }
 
@@ -104,10 +107,13 @@ impl Wire for Message {
                 asked.encode(out);
                 u64::try_from(term.as_nanos()).unwrap_or(u64::MAX).encode(out);
             }
-            Self::Retire => out.push(RETIRE),
-            Self::Retired { up_to } => {
+            Self::Retire { revision } => {
+                out.push(RETIRE);
+                revision.encode(out);
+            }
+            Self::Retired { revision } => {
                 out.push(RETIRED);
-                up_to.encode(out);
+                revision.encode(out);
             }
         }
     }
@@ -125,8 +131,8 @@ impl Wire for Message {
                 let asked = Asked::decode(input)?;
                 Self::Granted { asked, term: Duration::from_nanos(u64::decode(input)?) }
             }
-            RETIRE => Self::Retire,
-            RETIRED => Self::Retired { up_to: Asked::decode(input)? },
+            RETIRE => Self::Retire { revision: u64::decode(input)? },
+            RETIRED => Self::Retired { revision: u64::decode(input)? },
             other => return Err(DecodeError::Unknown { what: "membership message", value: other.into() }),
         })
     }
@@ -157,8 +163,8 @@ mod tests {
             Message::ActsOn { prefix_len: 4, heard_len: 5, in_step: true },
             Message::Renew { asked, prefix_len: 4 },
             Message::Granted { asked, term: Duration::from_secs(5) },
-            Message::Retire,
-            Message::Retired { up_to: asked },
+            Message::Retire { revision: 9 },
+            Message::Retired { revision: 9 },
         ] {
             assert_eq!(Message::from_bytes(message.to_bytes()), Ok(message));
         }

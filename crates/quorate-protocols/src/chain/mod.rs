@@ -50,6 +50,7 @@ mod message;
 mod node;
 mod read;
 mod session;
+pub mod swami;
 mod wire;
 
 pub use client::{Client, ClientBounds};

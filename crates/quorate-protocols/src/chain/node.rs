@@ -57,6 +57,10 @@ pub struct Node<M: Machine> {
     sessions: Sessions<M::Answer>,
     applied: u64,
 
+    /// While the log is replayed: the machine as its storage was found, if we joined anew since. What the log says of its
+    /// beginning tells which of both counts.
+    aside: Option<M>,
+
     // Volatile.
     joined: bool,
     trouble: Option<Trouble>,
@@ -125,6 +129,7 @@ impl<M: Machine> Node<M> {
             machine,
             sessions,
             applied: base,
+            aside: None,
             joined: false,
             trouble: None,
             floor: base,
@@ -410,11 +415,7 @@ impl<M: Machine> Process for Node<M> {
         match record {
             Record::Boot(boot) => self.boot = self.boot.max(boot),
             Record::Configured(_) if self.breaks(Mutant::ForgetsConfiguration) && !self.joined => {}
-            Record::Configured(configuration) => {
-                if configuration.prefix_len() > self.configuration.prefix_len() {
-                    self.configuration = configuration;
-                }
-            }
+            Record::Configured(configuration) => self.follow(configuration),
             Record::InStep(_) if self.breaks(Mutant::ForgetsInStep) && !self.joined => {}
             Record::InStep(prefix_len) => self.in_step = self.in_step.max(prefix_len),
             Record::Entries { first, entries } => {

@@ -65,8 +65,8 @@ where
     ///
     /// # Errors
     /// If the receiver is of this node and too much waits.
-    pub fn push(&mut self, from: Pid, to: Pid, message: P::Message) -> Result<(), Busy> {
-        self.driver.push(from, to, message, self.links)
+    pub fn push(&mut self, from: Pid, to: Pid, message: impl Into<P::Message>) -> Result<(), Busy> {
+        self.driver.push(from, to, message.into(), self.links)
     }
 
     /// The process `pid`, if this node runs it.

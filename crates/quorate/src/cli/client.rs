@@ -1,5 +1,7 @@
 //! The commands that talk to a cluster as any etcd client would.
 
+mod chain;
+mod http;
 mod lease;
 mod node;
 mod status;
@@ -21,6 +23,7 @@ use crate::etcd::generated::etcdserverpb as pb;
 use pb::kv_client::KvClient;
 use pb::watch_client::WatchClient;
 
+pub use chain::{ChainCommand, chain};
 pub use lease::{LeaseCommand, lease};
 pub use node::{NodeCommand, node};
 pub use status::status;

@@ -3,10 +3,8 @@
 //! Starts one `quorate serve` process a node, the very one that production runs, and watches over them: a node that dies
 //! is started again. When `dev` ends, so do they.
 
-use std::fs::{File, Permissions};
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -187,6 +185,7 @@ Try, in another terminal:
   quorate watch greeting               prints each change until Ctrl-C
   quorate status                       who is head, who is tail, how far
   quorate node list                    who is there, as one node knows
+  quorate chain show                   who is in the chain, how far each is, what is left of its lease
   curl -s http://{}/health
   kill -9 {pid}                        {name} dies and comes back; nothing acknowledged is lost
 
@@ -270,20 +269,14 @@ fn write_config(
         listen_peer: None,
         zone: String::new(),
         gossip_keys: vec![key],
+        chain: None,
+        system: None,
         bounds: Bounds { patience_ms: args.patience_ms, ..Bounds::default() },
         members: members.to_vec(),
     };
     let path = folder.join("quorate.toml");
-    let text = toml::to_string(&config).context("cannot write a configuration")?;
-    write_secret(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
+    config.write(&path)?;
     Ok(path)
-}
-
-/// Writes a file that only this user may read.
-fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.set_permissions(Permissions::from_mode(0o600))?; // it may have been there already
-    file.write_all(text.as_bytes())
 }
 
 fn start(config: &Path, name: &str) -> anyhow::Result<(Child, JoinHandle<()>)> {

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::etcd::{Cluster, Gateway, Limits, Member};
 use crate::http::{Metrics, serve as serve_gateway};
 use crate::keyspace::Keyspace;
-use crate::membership::Membership;
+use crate::membership::{GossipKey, Membership, Standing};
 use crate::node::Node;
 
 /// How long calls under way may take when the node is told to stop.
@@ -95,6 +95,7 @@ async fn serve(config: Config, config_path: &Path) -> anyhow::Result<()> {
     let node = Node::open(&config, peers).with_context(cannot_start)?;
     let (membership, gossip) = Membership::start(&config, listens_at).await.with_context(cannot_start)?;
     tokio::task::spawn_local(reload_keys(config_path.to_owned(), membership.clone()));
+    tokio::task::spawn_local(tell_reached(membership.clone(), node.keyspace()));
     let metrics = Arc::new(Metrics::default());
     let page = node.page();
     metrics.also(move |out| page.read(out));
@@ -197,6 +198,8 @@ fn cluster(config: &Config) -> Cluster {
         client_urls: vec![format!("http://{}", member.client)],
     };
     Cluster {
+        name: config.cluster.clone(),
+        keyed: config.gossip_keys.iter().any(|key| *key != GossipKey::PUBLIC),
         id: config.cluster_id(),
         member_id: config.node.into(),
         members: config.members.iter().map(member).collect(),
@@ -244,6 +247,14 @@ async fn listen(address: &str, shared: bool) -> anyhow::Result<TcpListener> {
     open().with_context(|| {
         format!("cannot listen on {address}: stop whoever listens there, or give this node another port")
     })
+}
+
+/// Tells the keyspace whom gossip reaches, as advice to whoever decides on the members of chains.
+async fn tell_reached(membership: Membership, keyspace: Keyspace) {
+    let mut changes = membership.changes();
+    while let Some(change) = changes.next().await {
+        keyspace.reaches(change.node, change.standing == Standing::Alive).await;
+    }
 }
 
 /// Reads the keys of gossip from the configuration again on each SIGHUP. All else in it waits for the next start.

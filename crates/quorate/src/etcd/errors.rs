@@ -51,6 +51,14 @@ table! {
     LeaseTtlTooLarge: OutOfRange, "etcdserver: too large lease TTL";
     /// No such member.
     MemberNotFound: NotFound, "etcdserver: member not found";
+    /// Another member is found there.
+    PeerUrlExists: FailedPrecondition, "etcdserver: Peer URLs already exists";
+    /// Who takes part in writes already cannot be promoted.
+    MemberNotLearner: FailedPrecondition, "etcdserver: can only promote a learner member";
+    /// Who lacks something cannot be promoted.
+    LearnerNotReady: FailedPrecondition, "etcdserver: can only promote a learner member which is in sync with leader";
+    /// Members that make no cluster.
+    Unhealthy: Unavailable, "etcdserver: unhealthy cluster";
     /// The request does not fit the log.
     RequestTooLarge: InvalidArgument, "etcdserver: request is too large";
     /// Overload: ask again later.
@@ -142,7 +150,8 @@ impl From<Refusal> for EtcdError {
             Refusal::KeyTooLong => Self::RequestTooLarge,
             Refusal::Unknown => Self::TimedOut,
             Refusal::Lost => Self::Corrupt,
-            Refusal::Empty => Self::NoLeader,
+            Refusal::Empty | Refusal::NotMember => Self::NoLeader,
+            Refusal::Unfit => Self::Unhealthy,
             Refusal::Stopped => Self::Stopped,
         }
     }

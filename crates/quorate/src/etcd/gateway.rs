@@ -32,6 +32,10 @@ const PULSE: Duration = Duration::from_millis(200);
 /// The nodes of a cluster, as clients see them. They do not change while the gateway runs.
 #[derive(Clone, Debug)]
 pub struct Cluster {
+    /// The cluster's name.
+    pub name: String,
+    /// Whether gossip is sealed with a key that is a secret.
+    pub keyed: bool,
     /// The cluster's id.
     pub id: u64,
     /// This node's id as a member.

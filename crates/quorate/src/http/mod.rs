@@ -9,9 +9,13 @@
 //! | `websocket` | the JSON gateway, a call as a conversation                                 |
 //! | `pages`   | `/version`, `/health`, `/livez`, `/readyz`, `/metrics`, `/debug/vars`         |
 //! | `nodes`   | `/v1/nodes`                                                                |
+//! | `chains`  | `/v1/chains`                                                               |
+//! | `admin`   | what changes nodes and chains                                              |
 //! | `metrics` | what is counted                                                              |
 
+mod admin;
 mod authority;
+mod chains;
 mod json;
 pub mod metrics;
 mod nodes;
@@ -20,6 +24,8 @@ mod serve;
 mod service;
 mod websocket;
 
+pub use admin::{Length, Newcomer, NodeAddress, Welcome};
+pub use chains::{ChainList, ChainRow, MemberRow, OwnRow, PATH as CHAINS_PATH, RegisteredRow};
 pub use metrics::Metrics;
 pub use nodes::{NodeList, NodeRow, PATH as NODES_PATH, ProfileRow};
 pub use serve::serve;

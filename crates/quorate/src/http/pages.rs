@@ -6,6 +6,7 @@ use hyper::body::Incoming;
 use quorate_machines::kv::{AlarmKind, Span};
 use tonic::body::Body;
 
+use super::chains::{self, ChainList};
 use super::nodes::{self, NodeList};
 use crate::etcd::{CLUSTER_VERSION, Gateway, VERSION};
 
@@ -43,6 +44,15 @@ pub(super) async fn page(gateway: &Gateway, request: &Request<Incoming>) -> Resp
                 response(StatusCode::OK, JSON, body)
             }
             None => not_found(),
+        },
+        chains::PATH => match gateway.keyspace.cluster().await {
+            Ok(cluster) => {
+                let me = u32::try_from(gateway.cluster.member_id).unwrap_or_default();
+                let list = ChainList::of(quorate_model::NodeId(me), &cluster);
+                let body = serde_json::to_vec(&list).expect("a list of plain fields can be written");
+                response(StatusCode::OK, JSON, body)
+            }
+            Err(refusal) => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{refusal}\n")),
         },
         "/health" => health(gateway, query).await,
         "/metrics" => {

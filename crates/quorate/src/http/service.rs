@@ -24,7 +24,7 @@ use tonic::{Code, Status};
 
 use super::metrics::Metrics;
 use super::websocket::{self, Websocket};
-use super::{json, pages};
+use super::{admin, json, pages};
 use crate::etcd::generated::etcdserverpb::{
     auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer, lease_server::LeaseServer,
     maintenance_server::MaintenanceServer, watch_server::WatchServer,
@@ -230,11 +230,14 @@ impl hyper::service::Service<Request<Incoming>> for Connected {
 }
 
 impl Services {
-    async fn page(self, request: Request<Incoming>, websocket: &Websocket) -> Response<Body> {
+    async fn page(self, mut request: Request<Incoming>, websocket: &Websocket) -> Response<Body> {
         let mut response = match Rpc::at_json_path(request.uri().path()) {
             Some(rpc) if websocket::is_wanted(&request) => websocket.open(&self, rpc, request),
             Some(rpc) => json::respond(&self, rpc, request).await,
-            None => pages::page(&self.0.gateway, &request).await,
+            None => match admin::admin(&self.0.gateway, &mut request).await {
+                Some(response) => response,
+                None => pages::page(&self.0.gateway, &request).await,
+            },
         };
         // As etcd does, any page in a browser may use the gateway.
         let headers = response.headers_mut();

@@ -10,6 +10,7 @@
 //! It also tells the node's member when the log has no room, and when it has again.
 
 mod room;
+mod system;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +19,8 @@ use std::time::Duration;
 
 use quorate_machines::kv::{Alarm, AlarmKind, Answer, Command, LeaseId, Query, Reply, Revision};
 use quorate_model::{Instant, Machine, NodeId, Pid, Wire};
-use quorate_protocols::chain::{Message, Node, NodeStatus, Request, Role, Trouble};
+use quorate_protocols::chain::{Message, Node, NodeStatus, Request, Trouble};
+use quorate_protocols::cluster;
 use quorate_runtime::clock;
 use quorate_runtime::host::{Busy, Port, PortContext};
 use tokio::sync::{oneshot, watch};
@@ -27,12 +29,14 @@ use super::lessor::Lessor;
 use super::note::{Note, NoteBody, NoteId};
 use super::page::Page;
 use super::{Ask, Kv, LeaseTime, Refusal, Status, View};
+pub use system::Founding;
+use system::SystemPort;
 
 /// How long a note waits for its answer before it is sent again.
 const NOTE_PATIENCE: Duration = Duration::from_millis(500);
 /// How often the page of metrics is written.
 const PAGE_EVERY: Duration = Duration::from_secs(1);
-type KvRole = Role<Kv>;
+type NodeRole = cluster::Role<Kv>;
 type KvMessage = Message<Kv>;
 
 /// Whose answer a token stands for.
@@ -91,6 +95,7 @@ pub struct ChainPort {
     notes: HashMap<NoteId, Waiting>,
     token_next: u64,
     lessor: Lessor,
+    system: SystemPort,
     /// The least that the log has taken since the last checkpoint began, in bytes.
     log_bytes_least: u64,
     /// The index up to which the log was compacted last.
@@ -111,6 +116,7 @@ impl ChainPort {
     #[must_use]
     pub fn new(
         options: PortOptions,
+        founding: Founding,
         revisions: watch::Sender<Revision>,
         views: watch::Sender<View>,
         observer_count: Arc<AtomicUsize>,
@@ -130,6 +136,7 @@ impl ChainPort {
             // Notes of an earlier life may still be answered: no number is used again.
             token_next: clock::wall_ms() << 20,
             lessor: Lessor::default(),
+            system: SystemPort::new(options.me, founding),
             log_bytes_least: 0,
             compacted_index: 0,
             alarming: false,
@@ -145,37 +152,43 @@ impl ChainPort {
     }
 
     /// Where writes enter, as far as this node knows.
-    fn head(&self, cx: &PortContext<'_, KvRole>) -> NodeId {
+    fn head(&self, cx: &PortContext<'_, NodeRole>) -> NodeId {
         self.member(cx).configuration().head()
     }
 
-    fn is_head(&self, cx: &PortContext<'_, KvRole>) -> bool {
+    fn is_head(&self, cx: &PortContext<'_, NodeRole>) -> bool {
         self.options.me == self.head(cx)
     }
 
-    fn request(&mut self, asker: Asker, request: Request<Command, Query>, cx: &mut PortContext<'_, KvRole>) {
+    fn request(&mut self, asker: Asker, request: Request<Command, Query>, cx: &mut PortContext<'_, NodeRole>) {
         let token = self.token_next;
         self.token_next += 1;
         let client = Pid::client(self.options.me.0, 0);
-        match cx.push(self.outside(), client, Message::Ask { token, request }) {
+        match cx.push(self.outside(), client, KvMessage::Ask { token, request }) {
             Ok(()) => {
                 self.askers.insert(token, asker);
             }
-            Err(Busy) => self.refuse(asker),
+            Err(Busy) => self.refuse(asker, Refusal::Busy),
         }
     }
 
-    /// Says that too much waits; whoever asked may have gone.
-    fn refuse(&mut self, asker: Asker) {
+    /// Says that nothing comes of it; whoever asked may have gone.
+    fn refuse(&mut self, asker: Asker, refusal: Refusal) {
         match asker {
-            Asker::Propose(sender) => drop(sender.send(Err(Refusal::Busy))),
-            Asker::Read(sender) => drop(sender.send(Err(Refusal::Busy))),
+            Asker::Propose(sender) => drop(sender.send(Err(refusal))),
+            Asker::Read(sender) => drop(sender.send(Err(refusal))),
             Asker::Revoke(lease) => self.lessor.ended(lease),
             Asker::Alarm => self.alarming = false,
         }
     }
 
-    fn note(&mut self, body: NoteBody, asker: NoteAsker, cx: &mut PortContext<'_, KvRole>) {
+    fn end(&mut self, token: u64, refusal: Refusal) {
+        if let Some(asker) = self.askers.remove(&token) {
+            self.refuse(asker, refusal);
+        }
+    }
+
+    fn note(&mut self, body: NoteBody, asker: NoteAsker, cx: &mut PortContext<'_, NodeRole>) {
         let id = NoteId { node: self.options.me.0, number: self.token_next };
         self.token_next += 1;
         let head = self.head(cx);
@@ -183,18 +196,18 @@ impl ChainPort {
         self.notes.insert(id, Waiting { body, asked: cx.now, asker });
     }
 
-    fn send_note(&self, note: Note, to: NodeId, cx: &mut PortContext<'_, KvRole>) {
+    fn send_note(&self, note: Note, to: NodeId, cx: &mut PortContext<'_, NodeRole>) {
         // A note that does not leave is lost like any other, and asked again.
-        let _ = cx.push(self.outside(), Pid::outside(to.0, 0), Message::Relay(note.to_bytes()));
+        let _ = cx.push(self.outside(), Pid::outside(to.0, 0), KvMessage::Relay(note.to_bytes()));
     }
 
-    fn member<'c>(&self, cx: &'c PortContext<'_, KvRole>) -> &'c Node<Kv> {
+    fn member<'c>(&self, cx: &'c PortContext<'_, NodeRole>) -> &'c Node<Kv> {
         let role = cx.process(Pid::chain(self.options.me.0, 0));
-        role.and_then(Role::node).expect("a node runs its member of the chain")
+        role.and_then(NodeRole::node).expect("a node runs its member of the chain")
     }
 
     /// Another port's question, or its answer to ours. What is not known here is not answered: it will be asked again.
-    fn noted(&mut self, from: Pid, note: Note, cx: &mut PortContext<'_, KvRole>) {
+    fn noted(&mut self, from: Pid, note: Note, cx: &mut PortContext<'_, NodeRole>) {
         let now = cx.now;
         match note.body {
             NoteBody::KeepAlive(lease) => {
@@ -225,7 +238,7 @@ impl ChainPort {
         &mut self,
         lease: LeaseId,
         sender: oneshot::Sender<Result<Option<i64>, Refusal>>,
-        cx: &mut PortContext<'_, KvRole>,
+        cx: &mut PortContext<'_, NodeRole>,
     ) {
         if !self.is_head(cx) {
             return self.note(NoteBody::KeepAlive(lease), NoteAsker::KeepAlive(sender), cx);
@@ -238,7 +251,7 @@ impl ChainPort {
         &mut self,
         lease: LeaseId,
         sender: oneshot::Sender<Result<Option<LeaseTime>, Refusal>>,
-        cx: &mut PortContext<'_, KvRole>,
+        cx: &mut PortContext<'_, NodeRole>,
     ) {
         if !self.is_head(cx) {
             return self.note(NoteBody::Remaining(lease), NoteAsker::Remaining(sender), cx);
@@ -248,18 +261,18 @@ impl ChainPort {
     }
 
     /// Tells the node whether to give a view whenever something was applied.
-    fn mind_observers(&mut self, cx: &mut PortContext<'_, KvRole>) {
+    fn mind_observers(&mut self, cx: &mut PortContext<'_, NodeRole>) {
         let wanted = self.observer_count.load(Ordering::Relaxed) > 0;
         if wanted != self.observing {
             let query = wanted.then(Query::default);
-            let told = cx.push(self.outside(), Pid::chain(self.options.me.0, 0), Message::Observe(query));
+            let told = cx.push(self.outside(), Pid::chain(self.options.me.0, 0), KvMessage::Observe(query));
             if told.is_ok() {
                 self.observing = wanted; // else the next tick tells it
             }
         }
     }
 
-    fn tick(&mut self, cx: &mut PortContext<'_, KvRole>) {
+    fn tick(&mut self, cx: &mut PortContext<'_, NodeRole>) {
         let now = cx.now;
         self.notes.retain(|_, waiting| !waiting.asker.is_gone());
         let mut again = Vec::new();
@@ -276,7 +289,7 @@ impl ChainPort {
     }
 
     /// Orders the end of leases that ran out. After a batch and not before: renewals that came with it count.
-    fn end_leases(&mut self, cx: &mut PortContext<'_, KvRole>) {
+    fn end_leases(&mut self, cx: &mut PortContext<'_, NodeRole>) {
         if self.is_head(cx) && self.ticked {
             for lease in self.lessor.due(cx.now) {
                 self.request(Asker::Revoke(lease), Request::Command(Command::LeaseRevoke(lease)), cx);
@@ -286,7 +299,7 @@ impl ChainPort {
     }
 
     /// Orders the alarm when the store has outgrown its quota, as the head.
-    fn mind_quota(&mut self, cx: &mut PortContext<'_, KvRole>) {
+    fn mind_quota(&mut self, cx: &mut PortContext<'_, NodeRole>) {
         if !self.is_head(cx) || self.alarming || !self.member(cx).machine().is_over_quota() {
             return;
         }
@@ -299,13 +312,13 @@ impl ChainPort {
     }
 
     /// The index of the store's last checkpoint on disk.
-    fn stored(&self, cx: &PortContext<'_, KvRole>) -> u64 {
-        let node = cx.process(Pid::chain(self.options.me.0, 0)).and_then(Role::node);
+    fn stored(&self, cx: &PortContext<'_, NodeRole>) -> u64 {
+        let node = cx.process(Pid::chain(self.options.me.0, 0)).and_then(NodeRole::node);
         node.and_then(|node| node.machine().stored()).unwrap_or(0)
     }
 
     /// Checkpoints the store when the log has grown enough, in whichever lives it grew.
-    fn mind_log(&mut self, cx: &mut PortContext<'_, KvRole>) {
+    fn mind_log(&mut self, cx: &mut PortContext<'_, NodeRole>) {
         if cx.wal().is_short_of_room() {
             return; // a store that finds no room ends its node, and the log could not be cut either
         }
@@ -315,14 +328,14 @@ impl ChainPort {
             return;
         }
         let (outside, member) = (self.outside(), Pid::chain(self.options.me.0, 0));
-        if cx.push(outside, member, Message::Checkpoint).is_err() {
+        if cx.push(outside, member, KvMessage::Checkpoint).is_err() {
             return; // too much waits: the next batch asks again
         }
         self.log_bytes_least = log_bytes;
         if !self.observing {
             // The published view holds on to what the store was; a fresh one lets go of it.
-            let _ = cx.push(outside, member, Message::Observe(Some(Query::default())));
-            let _ = cx.push(outside, member, Message::Observe(None));
+            let _ = cx.push(outside, member, KvMessage::Observe(Some(Query::default())));
+            let _ = cx.push(outside, member, KvMessage::Observe(None));
         }
     }
 
@@ -343,8 +356,8 @@ impl ChainPort {
     }
 
     /// Whether this node has nothing, and knows of nobody who could say that this is right.
-    fn is_empty(&self, cx: &PortContext<'_, KvRole>) -> bool {
-        let node = cx.process(Pid::chain(self.options.me.0, 0)).and_then(Role::node);
+    fn is_empty(&self, cx: &PortContext<'_, NodeRole>) -> bool {
+        let node = cx.process(Pid::chain(self.options.me.0, 0)).and_then(NodeRole::node);
         node.is_some_and(|node| !node.status().linked && node.status().last == 0)
     }
 
@@ -359,10 +372,10 @@ impl ChainPort {
     }
 }
 
-impl Port<KvRole> for ChainPort {
+impl Port<NodeRole> for ChainPort {
     type Ask = Ask;
 
-    fn ask(&mut self, ask: Ask, cx: &mut PortContext<'_, KvRole>) {
+    fn ask(&mut self, ask: Ask, cx: &mut PortContext<'_, NodeRole>) {
         match ask {
             Ask::Propose(_, sender) if self.is_lost() => {
                 let _ = sender.send(Err(Refusal::Lost)); // whoever asked may have gone
@@ -390,15 +403,23 @@ impl Port<KvRole> for ChainPort {
             }
             Ask::Peek(sender) => self.request(Asker::Read(sender), Request::Peek(Query::default()), cx),
             Ask::Observe => self.mind_observers(cx),
+            Ask::System(request, sender) => self.system.ask(request, sender, cx),
+            Ask::Cluster(sender) => drop(self.system.cluster(self.member(cx), cx).map(|cluster| sender.send(cluster))),
+            Ask::Reaches(node, is_reached) => self.system.reaches(node, is_reached, cx),
             Ask::Tick => {
                 self.ticked = true;
                 self.mind_observers(cx);
+                self.system.tick(cx);
                 self.tick(cx);
             }
         }
     }
 
-    fn tell(&mut self, from: Pid, _: Pid, message: KvMessage, cx: &mut PortContext<'_, KvRole>) {
+    fn tell(&mut self, from: Pid, _: Pid, message: cluster::Message<Kv>, cx: &mut PortContext<'_, NodeRole>) {
+        let message = match message {
+            cluster::Message::Chain(message) => message,
+            cluster::Message::System(message) => return self.system.tell(message),
+        };
         match message {
             Message::Answered { token, answer } => match (self.askers.remove(&token), answer) {
                 (Some(Asker::Propose(sender)), Reply::Done(answer)) => {
@@ -411,11 +432,9 @@ impl Port<KvRole> for ChainPort {
                 (Some(Asker::Alarm), _) => self.alarming = false,
                 _ => {} // the port's own, or asked by someone who got an answer before
             },
-            Message::Busy { token } => {
-                if let Some(asker) = self.askers.remove(&token) {
-                    self.refuse(asker);
-                }
-            }
+            Message::Busy { token } => self.end(token, Refusal::Busy),
+            Message::NotMember { token } => self.end(token, Refusal::NotMember),
+            Message::Left { token } => self.end(token, Refusal::Unknown),
             Message::Observed { mark, answer } => {
                 self.revisions.send_replace(Revision(mark));
                 if let Some(Reply::View(view)) = answer {
@@ -430,8 +449,8 @@ impl Port<KvRole> for ChainPort {
         }
     }
 
-    fn after_batch(&mut self, cx: &mut PortContext<'_, KvRole>) {
-        let Some(node) = cx.process(Pid::chain(self.options.me.0, 0)).and_then(Role::node) else { return };
+    fn after_batch(&mut self, cx: &mut PortContext<'_, NodeRole>) {
+        let Some(node) = cx.process(Pid::chain(self.options.me.0, 0)).and_then(NodeRole::node) else { return };
         if cx.now >= self.page_due {
             self.page_due = cx.now + PAGE_EVERY;
             self.page.write(node, cx.wal());
@@ -451,11 +470,11 @@ impl Port<KvRole> for ChainPort {
         self.mind_log(cx);
     }
 
-    fn may_compact(&mut self, cx: &mut PortContext<'_, KvRole>) -> bool {
+    fn may_compact(&mut self, cx: &mut PortContext<'_, NodeRole>) -> bool {
         self.stored(cx) > self.compacted_index
     }
 
-    fn compaction_began(&mut self, cx: &mut PortContext<'_, KvRole>) {
+    fn compaction_began(&mut self, cx: &mut PortContext<'_, NodeRole>) {
         self.compacted_index = self.stored(cx);
     }
 }

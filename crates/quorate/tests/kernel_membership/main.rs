@@ -53,6 +53,8 @@ impl Plan {
     /// Starts member `node`. It ends when its handle goes.
     async fn start(&self, node: u32) -> Membership {
         let config = Config {
+            chain: None,
+            system: None,
             cluster: self.cluster.clone(),
             node,
             data: self.data(node),

@@ -45,7 +45,7 @@ pub async fn start_with(head: u64, limits: Limits) -> Server {
     let metrics = Arc::new(Metrics::default());
     let url = format!("http://{address}");
     let members = vec![Member { id: 7, name: "one".into(), peer_urls: vec![], client_urls: vec![url.clone()] }];
-    let cluster = Cluster { id: 9, member_id: 7, members };
+    let cluster = Cluster { name: "test".to_owned(), keyed: false, id: 9, member_id: 7, members };
     let gateway = Gateway::new(keyspace.clone(), cluster, limits, metrics.clone());
     tokio::spawn(quorate::http::serve(listener, gateway, std::future::pending()));
     let channel = Endpoint::from_shared(url).expect("a URL").connect().await.expect("it listens");

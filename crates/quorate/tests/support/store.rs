@@ -79,7 +79,8 @@ impl Store {
                     Ask::Peek(answer) => {
                         let _ = answer.send(Ok(self.kv.view().clone()));
                     }
-                    Ask::Observe | Ask::Tick => {}
+                    // It stands alone: nobody decides on its members.
+                    Ask::Observe | Ask::Tick | Ask::System(..) | Ask::Cluster(_) | Ask::Reaches(..) => {}
                     Ask::Status(answer) => {
                         let _ = answer.send(Status {
                             head: self.head,

@@ -22,8 +22,10 @@ use quorate_model::{Context, Machine, NodeId, Pid};
 
 use super::super::configuration::Configuration;
 use super::super::link::{Down, Stamp, Up};
+use super::super::log::Log;
 use super::super::membership;
 use super::super::message::{Message, Record};
+use super::super::session::Sessions;
 use super::{Mutant, Node, Trouble};
 
 /// Commits wait for a joiner once it lacks no more entries than this: for about as long as it takes to get them.
@@ -49,7 +51,7 @@ impl<M: Machine> Node<M> {
         match message {
             membership::Message::Configure(configuration) => self.configure(configuration, cx),
             membership::Message::Granted { asked, term } => self.granted(asked, term, cx),
-            membership::Message::Retire => self.retire(from, cx),
+            membership::Message::Retire { revision } => self.retire(from, revision, cx),
             _ => {} // said to a swami
         }
     }
@@ -57,15 +59,34 @@ impl<M: Machine> Node<M> {
     /// There is a configuration, perhaps a longer one.
     fn configure(&mut self, next: Configuration, cx: &mut Context<'_, Self>) {
         if next.prefix_len() > self.configuration.prefix_len() {
-            let begins_to_join = next.joiner() == Some(self.me) && !next.has_same_joiner(&self.configuration);
-            let holds_other_log = begins_to_join && self.log.last() > 0 && !self.breaks(Mutant::JoinsWithOldLog);
-            cx.append(self, Record::Configured(if holds_other_log { next.without_joiner() } else { next }));
-            self.take_place(cx);
-            if holds_other_log {
-                self.trouble = Some(Trouble::WasMember);
+            cx.append(self, Record::Configured(next));
+            self.aside = None; // nothing of it is wanted in this life
+            if self.configuration.joiner() == Some(self.me) {
+                self.trouble = None; // who joins is given everything anew
             }
+            self.take_place(cx);
         }
         self.tell_swamis(cx);
+    }
+
+    /// We act on `next` from now on. Who joins begins with nothing, whatever it held as a member: what it held was never
+    /// committed, or comes with the copy.
+    pub(super) fn follow(&mut self, next: Configuration) {
+        if next.prefix_len() <= self.configuration.prefix_len() {
+            return;
+        }
+        let begins_to_join = next.joiner() == Some(self.me) && !next.has_same_joiner(&self.configuration);
+        self.configuration = next;
+        let holds_something = self.log.last() > 0 || self.applied > 0;
+        if begins_to_join && holds_something && !self.breaks(Mutant::JoinsWithOldLog) {
+            let blank = self.machine.blank();
+            let held = core::mem::replace(&mut self.machine, blank);
+            self.aside.get_or_insert(held);
+            (self.log, self.sessions) = (Log::new(0), Sessions::new(self.me));
+            (self.applied, self.committed, self.committed_at_retry, self.floor) = (0, 0, 0, 0);
+            self.full_at = self.full_at.map(|_| 0);
+            self.unapplied.clear();
+        }
     }
 
     /// Begins to act on the configuration.
@@ -84,7 +105,7 @@ impl<M: Machine> Node<M> {
         (self.given, self.kept_weight, self.taken) = (None, 0, None);
         match self.trouble {
             Some(Trouble::LostOwn { .. } | Trouble::CannotCopy) => self.joined = false,
-            Some(Trouble::LostBySuccessor { .. } | Trouble::WasMember) | None => {
+            Some(Trouble::LostBySuccessor { .. }) | None => {
                 self.trouble = None;
                 self.joined |= self.is_end();
             }

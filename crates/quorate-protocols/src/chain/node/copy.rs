@@ -163,10 +163,13 @@ impl<M: Machine> Node<M> {
     /// The log begins after `index`, and our machine's own storage holds what came before: after a copy it is the only one
     /// that does.
     pub(super) fn recover_up_to(&mut self, index: u64) {
-        if index > self.applied
-            && let Some((stored, sessions)) = stored_in(&self.machine, self.me)
-        {
+        if index <= self.applied {
+            return;
+        }
+        let held = self.aside.as_ref().unwrap_or(&self.machine);
+        if let Some((stored, sessions)) = stored_in(held, self.me) {
             (self.applied, self.sessions) = (stored, sessions);
+            self.machine = self.aside.take().unwrap_or_else(|| self.machine.clone());
         }
     }
 

@@ -58,8 +58,7 @@ impl<M: Machine> Node<M> {
             return; // of an earlier life
         }
         if !self.is_in_line() {
-            self.trouble = Some(Trouble::WasMember); // only who cannot join is taken for the joiner and is not
-            return;
+            return; // nobody's successor
         }
         if self.up.boot.is_none() && self.is_member() {
             // Our own disk may be an empty one: what the predecessor has may have been committed by an earlier life of ours.

@@ -21,7 +21,7 @@ use quorate_model::{Context, Instant, Machine, Pid};
 use super::super::membership::{self, Asked};
 use super::super::message::{Message, Timer};
 use super::super::read::Read;
-use super::{Mutant, Node};
+use super::{Mutant, Node, Trouble};
 
 /// A right is asked for anew after this part of its term: two questions may be lost.
 const RENEWALS_PER_TERM: u32 = 3;
@@ -30,11 +30,14 @@ impl<M: Machine> Node<M> {
     /// Asks for the right to read, now and again.
     pub(super) fn renew(&self, cx: &mut Context<'_, Self>) {
         let Some(term) = self.options.lease_term else { return };
-        if self.is_member() {
-            let (asked, prefix_len) = (self.asked_at(cx.now), self.configuration.prefix_len());
-            for swami in &self.swamis {
-                cx.send(*swami, Message::Membership(membership::Message::Renew { asked, prefix_len }));
-            }
+        if self.is_member() && matches!(self.trouble, Some(Trouble::LostOwn { .. } | Trouble::CannotCopy)) {
+            cx.set(Timer::Renew, term..term);
+            return; // of no use as it is: without a lease it is let go, and may join anew
+        }
+        // Also who is no member: so it is known that it could be one.
+        let (asked, prefix_len) = (self.asked_at(cx.now), self.configuration.prefix_len());
+        for swami in &self.swamis {
+            cx.send(*swami, Message::Membership(membership::Message::Renew { asked, prefix_len }));
         }
         cx.set(Timer::Renew, term / RENEWALS_PER_TERM..term / RENEWALS_PER_TERM);
     }
@@ -57,17 +60,21 @@ impl<M: Machine> Node<M> {
     }
 
     /// We are to leave: gives all rights up.
-    pub(super) fn retire(&mut self, swami: Pid, cx: &mut Context<'_, Self>) {
+    pub(super) fn retire(&mut self, swami: Pid, revision: u64, cx: &mut Context<'_, Self>) {
         self.right = None;
         self.retired = Some(cx.now);
-        let up_to = self.asked_at(cx.now);
-        cx.send(swami, Message::Membership(membership::Message::Retired { up_to }));
+        cx.send(swami, Message::Membership(membership::Message::Retired { revision }));
+    }
+
+    /// How much is left of the right to read; nothing if there is none.
+    #[must_use]
+    pub fn right_left(&self, now: Instant) -> Duration {
+        self.right.map_or(Duration::ZERO, |(asked, term)| Staleness::proven(asked).remaining(term, now))
     }
 
     /// Whether we have the right to read.
     fn may_read(&self, now: Instant) -> bool {
-        let lives = |(asked, term)| Staleness::proven(asked).remaining(term, now) > Duration::ZERO;
-        let has_right = self.options.lease_term.is_none() || self.right.is_some_and(lives);
+        let has_right = self.options.lease_term.is_none() || self.right_left(now) > Duration::ZERO;
         self.is_member() && (has_right || self.breaks(Mutant::ReadsAfterLease))
     }
 

@@ -3,8 +3,6 @@
 /// What keeps a member from taking its place: something that its disk had held is gone. A member never serves from it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Trouble {
-    /// We are to join, but our disk holds the log of an earlier membership, which may differ from the chain's.
-    WasMember,
     /// We are to join, but the state that the tail gave is none that our machine can be made from.
     CannotCopy,
     /// Our own log ends at `last`, though everything up to `committed` was on our disk once.
@@ -26,12 +24,6 @@ pub enum Trouble {
 impl core::fmt::Display for Trouble {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let (whose, last, committed) = match self {
-            Self::WasMember => {
-                return f.write_str(
-                    "this node was a member before, and its data folder is of that time. Let it leave, empty the folder and \
-                     start it again: it will be copied to",
-                );
-            }
             Self::CannotCopy => {
                 return f.write_str(
                     "the state that this node was given is none that it can begin with. Let it leave, and see that all \

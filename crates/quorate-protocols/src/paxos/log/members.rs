@@ -41,6 +41,8 @@ impl fmt::Display for MembersError {
     }
 }
 
+impl core::error::Error for MembersError {}
+
 impl Members {
     /// The members that the log begins with.
     ///

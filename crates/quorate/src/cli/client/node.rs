@@ -1,21 +1,19 @@
-//! `quorate node`: which nodes there are, as any one of them tells.
+//! `quorate node`: which nodes there are, as any one of them tells, and who comes and goes.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use http::Method;
+use quorate_model::NodeId;
 
-use super::{Bytes, CONNECT_PATIENCE, START, Target, emit};
+use super::chain::node_number;
+use super::{Target, emit};
 use crate::cli::{Output, say};
-use crate::http::{NODES_PATH, NodeList, NodeRow};
+use crate::config::{Bounds, Config, MemberConfig};
+use crate::http::{NODES_PATH, Newcomer, NodeList, NodeRow, Welcome};
 
-/// The longest list that is read: of as many nodes as gossip knows.
-const LIST_BYTES_MAX: usize = 16 << 20;
-
-/// Looks at the nodes of a cluster.
+/// Looks at the nodes of a cluster, and changes which there are.
 #[derive(clap::Subcommand, Debug)]
 pub enum NodeCommand {
     /// Show who is there, as far as the node that is asked knows.
@@ -27,52 +25,139 @@ pub enum NodeCommand {
 A node is alive, suspected (it did not answer, and has time to), dead, left (it was stopped in good order), or unknown
 (configured and never heard of). `life` grows with each start of a node; `news` is how long ago it last had any.")]
     List,
+    /// Add a node: registers it with any node of the cluster, and writes the configuration that it starts with.
+    #[command(after_help = "Examples:
+  quorate node join --endpoints 10.0.0.1:2379 --data /var/lib/quorate --client 10.0.0.4:2379 --peer 10.0.0.4:2380
+  quorate serve --config /var/lib/quorate/quorate.toml
+  quorate chain resize 4                            lets it join the chain at once
+
+A cluster that seals its gossip with a key (`quorate dev` does) needs --gossip-keys-from: the configuration of a node,
+copied here. The same --peer gives the same node again, so this can be run again.")]
+    Join(JoinArgs),
+    /// Let a node leave all chains, each as another node takes its place; `restore` takes that back.
+    Drain {
+        /// Its number.
+        node: String,
+    },
+    /// Let a node that drains be in service again.
+    Restore {
+        /// Its number.
+        node: String,
+    },
+    /// Let a node leave all chains and forget it. It can be stopped when it is in no chain.
+    #[command(after_help = "Examples:
+  quorate node remove 3
+  quorate node list; quorate chain show             when it is gone
+
+With as many nodes as a chain wants members nobody can take its place: add a node first, or `quorate chain resize`.
+A node that is down leaves by itself.")]
+    Remove {
+        /// Its number.
+        node: String,
+    },
+}
+
+/// Where a new node will be.
+#[derive(clap::Args, Debug)]
+pub struct JoinArgs {
+    /// The folder for its configuration, its log and its store.
+    #[arg(long)]
+    data: PathBuf,
+    /// Where clients will reach it, and where it listens for them.
+    #[arg(long)]
+    client: String,
+    /// Where other nodes will reach it, and where it listens for them: TCP and UDP.
+    #[arg(long)]
+    peer: String,
+    /// Where it stands, for others to see.
+    #[arg(long, default_value = "")]
+    zone: String,
+    /// A configuration of a node of this cluster, whose keys of gossip are taken.
+    #[arg(long)]
+    gossip_keys_from: Option<PathBuf>,
 }
 
 /// Runs `quorate node`.
 ///
 /// # Errors
-/// When no node answers.
+/// When no node answers, or what is asked for cannot be.
 pub async fn node(target: &Target, command: NodeCommand) -> anyhow::Result<()> {
-    let NodeCommand::List = command;
-    let mut why = Vec::new();
-    for endpoint in &target.endpoints {
-        match ask(endpoint, Duration::from_secs(target.timeout_s)).await {
-            Ok(list) => return print(&list, target.output),
-            Err(why_not) => why.push(format!("{endpoint}: {why_not:#}")),
+    match command {
+        NodeCommand::List => print(&target.http_get(NODES_PATH).await?, target.output),
+        NodeCommand::Join(args) => join(target, args).await,
+        NodeCommand::Drain { node } => {
+            let node = node_number(&node)?;
+            change(target, Method::POST, node, "/drain", "leaves its chains as others take its place").await
+        }
+        NodeCommand::Restore { node } => {
+            change(target, Method::POST, node_number(&node)?, "/restore", "is in service").await
+        }
+        NodeCommand::Remove { node } => {
+            let node = node_number(&node)?;
+            change(target, Method::DELETE, node, "", "leaves its chains, is forgotten, and can be stopped then").await
         }
     }
-    bail!("no node answers ({}). {START}", why.join("; "))
 }
 
-async fn ask(endpoint: &str, patience: Duration) -> anyhow::Result<NodeList> {
-    let host = endpoint.strip_prefix("http://").unwrap_or(endpoint);
-    if host.starts_with("https://") {
-        bail!("there is no TLS yet: say http://");
+async fn change(target: &Target, method: Method, node: NodeId, verb: &str, done: &str) -> anyhow::Result<()> {
+    let path = format!("{NODES_PATH}/{}{verb}", node.0);
+    let answer: serde_json::Value = target.http(method, &path, None::<&()>).await?;
+    match target.output {
+        Output::Json => emit(&[answer.to_string().into()]),
+        Output::Text => {
+            say!("node {} {done}; `quorate chain show` shows how far it is", node.0);
+            Ok(())
+        }
     }
-    let connected = timeout(CONNECT_PATIENCE, TcpStream::connect(host)).await.context("it does not answer")?;
-    let socket = connected.context("cannot connect")?;
-    timeout(patience, get(host, socket)).await.context("no answer within --timeout-s")?
 }
 
-async fn get(host: &str, socket: TcpStream) -> anyhow::Result<NodeList> {
-    let (mut requests, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await?;
-    let request = http::Request::get(NODES_PATH).header(http::header::HOST, host).body(Empty::<Bytes>::new())?;
-    let answered = async {
-        let response = requests.send_request(request).await?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), LIST_BYTES_MAX).collect().await;
-        let body = body.map_err(|error| anyhow::anyhow!("the answer broke off: {error}"))?.to_bytes();
-        Ok::<_, anyhow::Error>((status, body))
-    };
-    let (status, body) = tokio::select! {
-        answered = answered => answered?,
-        Err(error) = connection => bail!("the connection broke ({error})"),
-    };
-    if !status.is_success() {
-        bail!("it answers {status}: is it a node of Quorate that gossips?");
+/// Registers a node and writes what it starts with.
+async fn join(target: &Target, args: JoinArgs) -> anyhow::Result<()> {
+    let path = args.data.join("quorate.toml");
+    if path.exists() {
+        bail!("{} is there already: start the node with it, or name another folder with --data", path.display());
     }
-    serde_json::from_slice(&body).context("it answers what is no list of nodes")
+    let gossip_keys = match &args.gossip_keys_from {
+        Some(other) => Config::read(other)?.gossip_keys,
+        None => Vec::new(),
+    };
+    let newcomer = Newcomer { peer: args.peer.clone(), client: args.client.clone() };
+    let welcome: Welcome = target.http(Method::POST, NODES_PATH, Some(&newcomer)).await?;
+    if welcome.keyed && gossip_keys.is_empty() {
+        bail!(
+            "node {} is registered, but this cluster seals its gossip with a key, which no node tells: copy the configuration of a \
+             node here and name it with --gossip-keys-from, and run this again",
+            welcome.node
+        );
+    }
+    let members = welcome.nodes.iter().map(|node| MemberConfig {
+        id: node.node,
+        name: None,
+        client: node.client.clone(),
+        peer: node.peer.clone(),
+    });
+    let config = Config {
+        cluster: welcome.cluster.clone(),
+        node: welcome.node,
+        data: args.data.clone(),
+        listen_client: None,
+        listen_peer: None,
+        zone: args.zone.clone(),
+        gossip_keys,
+        bounds: Bounds::default(),
+        chain: Some(welcome.chain.clone()),
+        system: Some(welcome.system.clone()),
+        members: members.collect(),
+    };
+    std::fs::create_dir_all(&args.data).with_context(|| format!("cannot make the folder {}", args.data.display()))?;
+    config.write(&path)?;
+    if target.output == Output::Json {
+        return emit(&[serde_json::json!({ "node": welcome.node, "config": path }).to_string().into()]);
+    }
+    say!("node {} of cluster {} is registered. Start it:", welcome.node, welcome.cluster);
+    say!("  quorate serve --config {}", path.display());
+    say!("It takes the place of a member that fails or is removed; `quorate chain resize` lets it join at once.");
+    Ok(())
 }
 
 fn print(list: &NodeList, output: Output) -> anyhow::Result<()> {

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use quorate_model::{Instant, Pid};
-use quorate_protocols::chain::{Message, NodeStatus};
+use quorate_protocols::chain::NodeStatus;
 use quorate_runtime::host::PortContext;
 
-use super::{ChainPort, KvRole};
+use super::{ChainPort, KvMessage, NodeRole};
 
 /// How long the head may be crowded without anything being committed before new work is refused: some member keeps the
 /// chain from going on, and what is taken now would only wait to be called unknown.
@@ -14,12 +14,12 @@ const STUCK_AFTER: Duration = Duration::from_secs(1);
 
 impl ChainPort {
     /// Tells the member whether the log has room.
-    pub(super) fn mind_room(&mut self, cx: &mut PortContext<'_, KvRole>) {
+    pub(super) fn mind_room(&mut self, cx: &mut PortContext<'_, NodeRole>) {
         let full = cx.wal().is_full();
         if full == self.full {
             return;
         }
-        let told = if full { Message::NoRoom } else { Message::RoomAgain };
+        let told = if full { KvMessage::NoRoom } else { KvMessage::RoomAgain };
         if cx.push(self.outside(), Pid::chain(self.options.me.0, 0), told).is_err() {
             return; // too much waits: the next batch tells it
         }
@@ -47,7 +47,7 @@ impl ChainPort {
     }
 
     /// Says when the head begins to refuse for a member that is behind, and when that is over.
-    pub(super) fn say_behind(&mut self, cx: &PortContext<'_, KvRole>) {
+    pub(super) fn say_behind(&mut self, cx: &PortContext<'_, NodeRole>) {
         let behind = !self.full && self.is_stuck(cx);
         if behind == self.said_behind {
             return;
@@ -66,7 +66,7 @@ impl ChainPort {
     }
 
     /// Whether a command that is taken now would only wait: there is no room here, or some other member has none.
-    pub(super) fn is_stuck(&self, cx: &PortContext<'_, KvRole>) -> bool {
+    pub(super) fn is_stuck(&self, cx: &PortContext<'_, NodeRole>) -> bool {
         self.full || self.crowded.is_some_and(|(_, since)| cx.now - since >= STUCK_AFTER)
     }
 }
