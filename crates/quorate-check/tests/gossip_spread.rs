@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quorate_check::casts::gossip_crowd::{Crowd, CrowdShape, Spread, spread};
-use quorate_model::NodeId;
+use quorate_model::{NodeId, Pid};
 use quorate_protocols::gossip::{Member, Message, Mutant, Options, Standing};
 
 /// Rounds in which all know, at most, for each doubling of the members. One that knows tells about two a round, so that
@@ -149,4 +149,24 @@ fn the_dead_are_forgotten_in_time() {
     assert!(crowd.members().all(|member| member.fact(NodeId(9)).is_some()), "remembered");
     crowd.run_for(Duration::from_secs(100), |_, _| {});
     assert!(crowd.members().all(|member| member.fact(NodeId(9)).is_none()), "forgotten");
+}
+
+/// The alteration is one for all, so all of them tell what they hold to the same observer.
+#[test]
+fn an_observer_hears_how_a_member_fell_and_that_it_was_forgotten() {
+    let options = Options { fallen_for: Duration::from_secs(20), ..Options::default() };
+    let observed = |member: Member| member.observed_by(Pid::outside(1, 0));
+    let mut crowd = Crowd::new(CrowdShape { options, alter: observed, ..CrowdShape::new(3, 0) }, 1);
+    crowd.run_for(Duration::from_secs(5), |_, _| {});
+    crowd.crash(NodeId(3));
+    crowd.run_for(Duration::from_secs(60), |_, _| {});
+    for node in [1, 2].map(NodeId) {
+        let told: Vec<_> = crowd.told().iter().filter(|(by, _)| *by == node).map(|(_, message)| message).collect();
+        let fell = told.iter().position(|message| {
+            matches!(message, Message::Changed(fact) if fact.node == NodeId(3) && fact.standing == Standing::Dead)
+        });
+        let forgotten = told.iter().position(|message| **message == Message::Forgotten(NodeId(3)));
+        assert!(fell.is_some() && fell < forgotten, "node {}: {fell:?}, {forgotten:?}", node.0);
+        assert!(crowd.member(node).is_some_and(|member| member.fact(NodeId(3)).is_none()));
+    }
 }
