@@ -69,3 +69,12 @@ fn broken_rules_of_moving_are_found_by_seeds_too() {
         broken(name, LEASE, alter);
     }
 }
+
+#[test]
+#[ignore]
+fn debug_seed() {
+    let seed: u64 = std::env::var("SEED").expect("SEED").parse().expect("number");
+    println!("{:?}", drawn(&mut Draw::seeded(seed, 0)));
+    let (run, _) = quorate_check::simulate::run_seed(&|draw: &mut Draw| cast(&drawn(draw)), &seeds(0..1), seed, true);
+    for line in &run.trace { println!("{line:?}"); }
+}

@@ -313,7 +313,9 @@ impl<M: Machine> Node<M> {
         match message.prefix_len() {
             Some(longer) if longer > own_len => self.heard_of(longer, cx),
             Some(shorter) if shorter < own_len && !self.breaks(Mutant::HearsOldConfigurations) => {} // said to whom we were
-            Some(_) => self.hear_line(from, message, cx),
+            Some(_) if self.is_in_line() => self.hear_line(from, message, cx),
+            // Our log may differ from the chain's, so what is said of its indexes is nothing to us.
+            Some(_) => self.heard_outside(&message),
             None => self.hear_near(from, message, cx),
         }
     }

@@ -25,6 +25,7 @@ use super::super::link::{Down, Stamp, Up};
 use super::super::log::Log;
 use super::super::membership;
 use super::super::message::{Message, Record};
+use super::super::read::Reads;
 use super::super::session::Sessions;
 use super::{Mutant, Node, Trouble};
 
@@ -110,7 +111,11 @@ impl<M: Machine> Node<M> {
                 self.joined |= self.is_end();
             }
         }
-        self.reads.ask_anew(self.is_tail().then_some(self.floor));
+        if self.is_member() {
+            self.reads.ask_anew(self.is_tail().then_some(self.floor));
+        } else {
+            self.reads = Reads::new(); // the client asks again, and is refused
+        }
         self.nudge(cx);
         self.greet(cx);
         self.settle(cx);
@@ -124,6 +129,13 @@ impl<M: Machine> Node<M> {
         if prefix_len > self.heard_len {
             self.heard_len = prefix_len;
             self.tell_swamis(cx);
+        }
+    }
+
+    /// A member says something to us, who are none, under our own configuration.
+    pub(super) fn heard_outside(&mut self, message: &Message<M>) {
+        if matches!(message, Message::Hello { .. }) {
+            self.trouble = Some(Trouble::WasMember); // only who cannot join is taken for the joiner and is not
         }
     }
 

@@ -57,9 +57,6 @@ impl<M: Machine> Node<M> {
         if self.up.boot.is_some_and(|known| known > stamp.boot) {
             return; // of an earlier life
         }
-        if !self.is_in_line() {
-            return; // nobody's successor
-        }
         if self.up.boot.is_none() && self.is_member() {
             // Our own disk may be an empty one: what the predecessor has may have been committed by an earlier life of ours.
             self.floor = self.floor.max(last);
