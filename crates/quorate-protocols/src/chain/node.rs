@@ -72,6 +72,9 @@ pub struct Node<M: Machine> {
     said_in_step: bool,
     /// Where members come and go: the newest operation of our own client that we, as a member, took up.
     passed_on: OperationId,
+    /// The newest operation of our own client that we refused, and what `passed_on` was then. A refusal may be under way for
+    /// long, so it holds for good.
+    refused: (OperationId, OperationId),
     /// The right to read that was granted last: when we asked for it, and for how long it is.
     right: Option<(Instant, Duration)>,
     /// Rights that we asked for up to here are given up.
@@ -115,6 +118,7 @@ impl<M: Machine> Node<M> {
     #[must_use]
     pub fn new(me: NodeId, configuration: Configuration, options: NodeOptions, machine: M) -> Self {
         let (base, sessions) = stored_in(&machine, me).unwrap_or_else(|| (0, Sessions::new(me)));
+        let none = OperationId { owner: me, epoch: 0, number: 0 };
         Self {
             me,
             pause: options.retry_after,
@@ -136,7 +140,8 @@ impl<M: Machine> Node<M> {
             committed: base,
             heard_len: 0,
             said_in_step: false,
-            passed_on: OperationId { owner: me, epoch: 0, number: 0 },
+            passed_on: none,
+            refused: (none, none),
             right: None,
             retired: None,
             given: None,

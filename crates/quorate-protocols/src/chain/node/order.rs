@@ -5,23 +5,15 @@ use core::time::Duration;
 
 use quorate_model::{Context, Machine};
 
-use super::super::message::{Batch, Entry, Message, Record, Timer};
+use super::super::message::{Batch, Entry, Message, OperationId, Record, Timer};
 use super::super::session::Known;
 use super::{Mutant, Node};
 
 impl<M: Machine> Node<M> {
     /// Someone wants `entry` ordered.
     pub(super) fn proposed(&mut self, entry: Entry<M::Command>, cx: &mut Context<'_, Self>) {
-        let is_own = entry.operation.owner == self.me;
-        if !self.is_member() {
-            let (operation, passed_on) = (entry.operation, entry.operation <= self.passed_on);
-            if is_own {
-                cx.send(Self::own_client(cx), Message::Refused { operation, passed_on });
-            }
+        if self.refuses(entry.operation, cx) {
             return;
-        }
-        if is_own && !self.swamis.is_empty() {
-            self.passed_on = self.passed_on.max(entry.operation);
         }
         match self.sessions.known(entry.operation) {
             Known::Applied(Some(answer)) => {
@@ -63,6 +55,24 @@ impl<M: Machine> Node<M> {
         if !self.options.batching {
             self.order(cx);
         }
+    }
+
+    /// Refuses an operation that we cannot see through since we are no member, or refused when we were none.
+    fn refuses(&mut self, operation: OperationId, cx: &mut Context<'_, Self>) -> bool {
+        if operation.owner != self.me {
+            return !self.is_member();
+        }
+        if !self.is_member() {
+            self.refused = (self.refused.0.max(operation), self.passed_on);
+        } else if operation > self.refused.0 {
+            if !self.swamis.is_empty() {
+                self.passed_on = self.passed_on.max(operation);
+            }
+            return false;
+        }
+        let passed_on = operation <= self.refused.1;
+        cx.send(Self::own_client(cx), Message::Refused { operation, passed_on });
+        true
     }
 
     /// Gives the next indexes to what waits.
