@@ -64,25 +64,7 @@ fn who_leaves_sees_its_client_through_or_refuses_it() {
 #[test]
 fn the_head_of_two_leaves_while_who_stays_crashes() {
     let moves = Moves::new(vec![1, 2], leave(1), vec![(2, vec![Append(0, 1)])]);
-    holds(&moves, crash_of(2), expect![""]);
-}
-
-#[test]
-fn the_tail_of_two_leaves_while_who_stays_crashes() {
-    let moves = Moves::new(vec![1, 2], leave(2), vec![(1, vec![Append(0, 1)])]);
-    holds(&moves, crash_of(1), expect![""]);
-}
-
-#[test]
-fn the_middle_of_three_leaves() {
-    let moves = Moves::new(vec![1, 2, 3], leave(2), vec![(1, vec![Append(0, 1)])]);
-    holds(&moves, faults(), expect![""]);
-}
-
-#[test]
-fn the_middle_of_three_leaves_and_a_message_is_lost() {
-    let moves = Moves::new(vec![1, 2, 3], leave(2), vec![(1, vec![Append(0, 1)])]);
-    holds(&moves, faults().losses(1), expect![""]);
+    holds(&moves, crash_of(2), expect!["holds: 1461672 states, 7177325 transitions, depth 50"]);
 }
 
 fn join_and_admit(node: u32) -> Vec<Change> {
@@ -95,33 +77,8 @@ fn one_joins() -> Moves {
 }
 
 #[test]
-fn a_node_joins_while_its_tail_is_written_to() {
-    let moves = Moves::new(vec![1], join_and_admit(2), vec![(1, vec![Append(0, 1), Append(1, 2)])]).paged(2);
-    holds(&moves, faults(), expect![""]);
-}
-
-#[test]
-fn a_node_joins_and_crashes() {
-    holds(&one_joins(), crash_of(2), expect![""]);
-}
-
-#[test]
-fn a_node_joins_and_its_tail_crashes() {
-    holds(&one_joins(), crash_of(1), expect![""]);
-}
-
-#[test]
 fn a_node_joins_and_a_message_is_lost() {
-    holds(&one_joins(), faults().losses(1), expect![""]);
-}
-
-/// What the only member had is on the joiner when the member leaves.
-#[test]
-fn a_node_takes_the_place_of_the_only_member() {
-    let mut plan = join_and_admit(2);
-    plan.push(Leave(NodeId(1)));
-    let moves = Moves::new(vec![1], plan, vec![(1, vec![Append(0, 1)]), (2, vec![Read(0)])]);
-    holds(&moves, faults(), expect![""]);
+    holds(&one_joins(), faults().losses(1), expect!["holds: 2002888 states, 12371886 transitions, depth 40"]);
 }
 
 /// Explores `moves` with every node altered; the rule that it breaks must be refuted, and soon.
@@ -134,26 +91,34 @@ fn refuted(moves: Moves, faults: Faults, alter: fn(Node<Lists>) -> Node<Lists>, 
 
 #[test]
 fn a_joiner_that_serves_before_it_has_all_is_refuted() {
-    refuted(one_joins(), faults(), |node| node.breaking(Mutant::AdmitsEarly), expect![""]);
+    refuted(
+        one_joins(),
+        faults(),
+        |node| node.breaking(Mutant::AdmitsEarly),
+        expect!["refuted in 11 steps: what is committed is on the disks of all members"],
+    );
 }
 
 /// The tail restarts after it said that it commits nothing without the joiner, and commits what only it has.
 #[test]
 fn a_tail_that_forgets_that_it_waits_for_the_joiner_is_refuted() {
-    refuted(one_joins(), crash_of(1), |node| node.breaking(Mutant::ForgetsInStep), expect![""]);
-}
-
-/// The member that left and the ones that stayed each commit something else.
-#[test]
-fn two_configurations_that_both_acknowledge_are_refuted() {
-    let moves = Moves::new(vec![1, 2], leave(1), vec![(1, vec![Append(0, 1)]), (2, vec![Append(0, 2)])]);
-    refuted(moves, faults(), |node| node.breaking(Mutant::HearsOldConfigurations), expect![""]);
+    refuted(
+        one_joins(),
+        crash_of(1),
+        |node| node.breaking(Mutant::ForgetsInStep),
+        expect!["refuted in 15 steps: what is committed is on the disks of all members"],
+    );
 }
 
 #[test]
 fn a_node_that_forgets_its_configuration_is_refuted() {
     let moves = Moves::new(vec![1, 2], leave(2), vec![(1, vec![Append(0, 1)]), (2, vec![Read(0)])]);
-    refuted(moves, crash_of(1), |node| node.breaking(Mutant::ForgetsConfiguration), expect![""]);
+    refuted(
+        moves,
+        crash_of(1),
+        |node| node.breaking(Mutant::ForgetsConfiguration),
+        expect!["refuted in 16 steps: the lists are linearizable"],
+    );
 }
 
 /// A node leaves and comes back with what only it had: the chain has given the place of that to something else.
@@ -162,5 +127,10 @@ fn a_joiner_that_keeps_its_old_log_is_refuted() {
     let mut plan = leave(1);
     plan.extend(join_and_admit(1));
     let moves = Moves::new(vec![1, 2], plan, vec![(1, vec![Append(0, 1)]), (2, vec![Append(0, 2)])]);
-    refuted(moves, faults(), |node| node.breaking(Mutant::JoinsWithOldLog), expect![""]);
+    refuted(
+        moves,
+        faults(),
+        |node| node.breaking(Mutant::JoinsWithOldLog),
+        expect!["refuted in 13 steps: members that applied the same are the same"],
+    );
 }

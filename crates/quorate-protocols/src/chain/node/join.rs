@@ -90,6 +90,15 @@ impl<M: Machine> Node<M> {
         }
     }
 
+    /// Says where our log ends, to a predecessor that did not ask what it lacks: should it lack something after all, it asks.
+    pub(super) fn welcome_with_nothing(&mut self, cx: &mut Context<'_, Self>) {
+        if let (Some(predecessor), true) = (self.predecessor(cx), self.joined && self.trouble.is_none()) {
+            self.up.greeted = None;
+            let (last, stamp) = (self.log.last(), self.stamp(self.up.boot));
+            cx.send(predecessor, Message::Welcome { stamp, last, first: 0, entries: Batch::default() });
+        }
+    }
+
     /// The successor says where its log ends, and gives what we lack.
     pub(super) fn welcomed(
         &mut self,

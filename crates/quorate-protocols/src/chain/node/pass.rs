@@ -54,8 +54,11 @@ impl<M: Machine> Node<M> {
     /// whoever tells it where its log ends.
     pub(super) fn ask_what_is_durable(&mut self, cx: &mut Context<'_, Self>) {
         if !self.is_head() && self.up.boot.is_some() && self.up.durable < self.log.last() {
-            self.up.greeted = Some(self.log.last());
-            self.welcome(cx);
+            if self.swamis.is_empty() {
+                self.up.greeted = Some(self.log.last());
+                return self.welcome(cx); // a predecessor that takes what it lacks for lost asks again by itself
+            }
+            self.welcome_with_nothing(cx);
         }
     }
 
