@@ -85,7 +85,7 @@ pub enum Ask {
     /// Ask the log of the `_system` keyspace.
     System(Request<swami::Command, swami::Query>, oneshot::Sender<Result<Outcome<swami::Answer>, Refusal>>),
     /// The cluster as this node knows it.
-    Cluster(oneshot::Sender<Cluster>),
+    Cluster(oneshot::Sender<Box<Cluster>>),
     /// Gossip reaches the node, or does not.
     Reaches(NodeId, bool),
     /// Time has passed.
@@ -302,7 +302,7 @@ impl Keyspace {
     ///
     /// # Errors
     /// See [`Refusal`].
-    pub async fn cluster(&self) -> Result<Cluster, Refusal> {
+    pub async fn cluster(&self) -> Result<Box<Cluster>, Refusal> {
         let (answer, answered) = oneshot::channel();
         self.ask(Ask::Cluster(answer), answered).await
     }

@@ -223,7 +223,7 @@ fn claims(cast: Cast<Part>, moves: &Moves) -> Cast<Part> {
         .sometimes("everything is answered", |view| view.all_answered())
         .sometimes("the plan is carried out", move |view| newest(view).is_some_and(|it| it.prefix_len() == ends_at));
     let reads = moves.people.iter().flat_map(|(_, wishes)| wishes).any(|wish| matches!(wish, Wish::Read(_)));
-    by_key(if reads { cast.sometimes("a read sees an append", |view| sees_an_append(view)) } else { cast })
+    by_key(if reads { cast.sometimes("a read sees an append", sees_an_append) } else { cast })
 }
 
 /// The newest configuration that anyone knows.

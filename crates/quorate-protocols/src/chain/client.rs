@@ -193,9 +193,9 @@ impl<M: Machine> Process for Client<M> {
     }
 
     fn replay(&mut self, record: Record<M>) {
-        match record {
-            Record::Boot(boot) => self.boot = self.boot.max(boot),
-            _ => {} // a node's
+        // All others are a node's.
+        if let Record::Boot(boot) = record {
+            self.boot = self.boot.max(boot);
         }
     }
 

@@ -320,7 +320,7 @@ impl<M: Machine> Node<M> {
             Some(shorter) if shorter < own_len && !self.breaks(Mutant::HearsOldConfigurations) => {} // said to whom we were
             Some(_) if self.is_in_line() => self.hear_line(from, message, cx),
             // Our log may differ from the chain's, so what is said of its indexes is nothing to us.
-            Some(_) => self.heard_outside(&message),
+            Some(_) => {}
             None => self.hear_near(from, message, cx),
         }
     }

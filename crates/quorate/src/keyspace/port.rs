@@ -404,7 +404,11 @@ impl Port<NodeRole> for ChainPort {
             Ask::Peek(sender) => self.request(Asker::Read(sender), Request::Peek(Query::default()), cx),
             Ask::Observe => self.mind_observers(cx),
             Ask::System(request, sender) => self.system.ask(request, sender, cx),
-            Ask::Cluster(sender) => drop(self.system.cluster(self.member(cx), cx).map(|cluster| sender.send(cluster))),
+            Ask::Cluster(sender) => {
+                if let Some(cluster) = self.system.cluster(self.member(cx), cx) {
+                    let _ = sender.send(Box::new(cluster)); // as above
+                }
+            }
             Ask::Reaches(node, is_reached) => self.system.reaches(node, is_reached, cx),
             Ask::Tick => {
                 self.ticked = true;

@@ -132,13 +132,6 @@ impl<M: Machine> Node<M> {
         }
     }
 
-    /// A member says something to us, who are none, under our own configuration.
-    pub(super) fn heard_outside(&mut self, message: &Message<M>) {
-        if matches!(message, Message::Hello { .. }) {
-            self.trouble = Some(Trouble::WasMember); // only who cannot join is taken for the joiner and is not
-        }
-    }
-
     /// Whether someone told of a longer prefix than is acted on.
     pub(super) fn is_behind(&self) -> bool {
         self.heard_len > self.configuration.prefix_len()
