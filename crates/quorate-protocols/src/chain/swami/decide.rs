@@ -8,7 +8,7 @@
 //! | 4 | has a joiner | the tail says that it is in step | it is admitted |
 //! | 5 | has a joiner | | nothing: it is copied to |
 //! | 6 | has fewer members in service than wanted | a spare node is in service, asked lately and is not suspected | the spare joins |
-//! | 7 | has more members than wanted, or as many as wanted in service and others too | one of them has retired | it leaves |
+//! | 7 | has more members than wanted, or as many as wanted in service and others too, or one of several that is removed | one of them has retired | it leaves |
 //! | 8 | the same | nobody has retired | one is asked to retire: who is not in service, or else the tail |
 //! | 9 | anything else | | nothing |
 //!
@@ -84,8 +84,9 @@ pub fn decide(state: &State, number: u32, observed: &Observed) -> Option<Decisio
         return Some(Decision::Change(Change::Join(spare))); // 6
     }
     let others = members.iter().find(|node| !is_in_service(state, **node));
+    let is_removed = |node| state.nodes.get(&node).is_none_or(|node| node.wanted == Wanted::Leaving);
     let surplus = match others {
-        Some(node) if serving >= wanted => *node,
+        Some(node) if serving >= wanted || (is_removed(*node) && members.len() > 1) => *node,
         None if members.len() > wanted => configuration.tail(),
         _ => return None, // 9
     };
@@ -150,7 +151,8 @@ mod tests {
     }
 
     fn observed(may_serve: &[u32]) -> Observed {
-        Observed { may_serve: nodes(may_serve).into_iter().collect(), ..Observed::default() }
+        let heard = (1..=5).map(NodeId).collect();
+        Observed { may_serve: nodes(may_serve).into_iter().collect(), heard, ..Observed::default() }
     }
 
     fn retired(may_serve: &[u32], retired: u32) -> Observed {
@@ -166,7 +168,14 @@ mod tests {
         let retire = |node| Some(Decision::Retire(NodeId(node)));
         let in_step = Observed { in_step: true, ..observed(&[1, 2, 3]) };
         let suspecting = |nodes: &[u32]| Observed { suspected: observed(nodes).may_serve, ..observed(&[1, 2]) };
+        let hearing = |nodes: &[u32]| Observed { heard: observed(nodes).may_serve, ..observed(&[1, 2]) };
+        let mut removed = state(&[1, 2], None, 2, &[3, 4, 5]);
+        removed.nodes.remove(&NodeId(2));
+        let mut alone = state(&[2], None, 1, &[1, 3, 4, 5]);
+        alone.nodes.remove(&NodeId(2));
         for (row, state, observed, expected) in [
+            ("8: removed, and nobody instead", removed, observed(&[1, 2]), retire(2)),
+            ("9: removed, and alone", alone, observed(&[2]), None),
             ("2", state(&[1, 2, 3], None, 3, &[]), observed(&[1, 3]), change(Change::Leave, 2)),
             ("2: one after the other", state(&[1, 2, 3], None, 3, &[]), observed(&[3]), change(Change::Leave, 1)),
             ("2: before the joiner", state(&[1, 2], Some(3), 3, &[]), observed(&[2]), change(Change::Leave, 1)),
@@ -180,6 +189,7 @@ mod tests {
             ("6: not the suspected", state(&[1, 2], None, 3, &[]), suspecting(&[3, 4]), change(Change::Join, 5)),
             ("6: not the drained", state(&[1, 2], None, 3, &[3]), observed(&[1, 2]), change(Change::Join, 4)),
             ("6: before a drained one goes", state(&[1, 2], None, 2, &[1]), observed(&[1, 2]), change(Change::Join, 3)),
+            ("6: not who is silent", state(&[1, 2], None, 3, &[]), hearing(&[4]), change(Change::Join, 4)),
             ("not 6: nobody is there", state(&[1, 2], None, 3, &[]), suspecting(&[3, 4, 5]), None),
             ("7: drained", state(&[1, 2, 3], None, 2, &[1]), retired(&[1, 2, 3], 1), change(Change::Leave, 1)),
             ("7: too long", state(&[1, 2, 3], None, 2, &[]), retired(&[1, 2, 3], 3), change(Change::Leave, 3)),
