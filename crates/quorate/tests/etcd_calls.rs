@@ -102,8 +102,8 @@ async fn each_refusal_has_the_code_and_the_text_that_clients_match() {
     let add = pb::MemberAddRequest::default();
     is(
         soon(server.cluster().member_add(add)).await,
-        Code::Unimplemented,
-        "etcdserver: membership is fixed in this version",
+        Code::FailedPrecondition,
+        "quorate: a node registers itself: run `quorate node join` on its machine with the address of any member",
     );
 }
 
