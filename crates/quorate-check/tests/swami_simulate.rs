@@ -49,6 +49,8 @@ fn broken_rules_are_found_by_seeds() {
         "ignores what revision was expected": system |it| it.ignoring_revisions(),
         "counts a node's lease from its grant": node |it| it.breaking(NodeMutant::CountsFromGrant),
         "serves again after it retired": node |it| it.breaking(NodeMutant::ServesAgain),
+        "counts the leader's lease from its grant": log |it| it.breaking(log::Mutant::CountsLeaseFromGrant),
+        "grants the leader too short a lease": log |it| it.breaking(log::Mutant::IgnoresDrift),
         "forgets whom it granted the lead": log |it| it.breaking(log::Mutant::ForgetsGrant),
     ] {
         let report = broken(alter, 0..MUTANT_SEEDS_MAX);

@@ -231,6 +231,15 @@ fn claims(cast: Cast<SwamiRole>, shape: &Shape) -> Cast<SwamiRole> {
                 })
             })
         })
+        .always("no two lead at once", |view| {
+            let leads = |(pid, role): &(Pid, &SwamiRole)| match role {
+                SwamiRole::System(role) => {
+                    role.swami().and_then(Swami::leads_until).is_some_and(|it| view.now(*pid) < it)
+                }
+                SwamiRole::Node(_) | SwamiRole::Tape(_) => false,
+            };
+            view.processes().filter(leads).count() <= 1
+        })
         .finally("one decides", |view| {
             let decide =
                 |role: &SwamiRole| matches!(role, SwamiRole::System(role) if role.swami().is_some_and(Swami::decides));

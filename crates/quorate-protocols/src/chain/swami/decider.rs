@@ -94,6 +94,16 @@ impl Swami {
         matches!(self.phase, Phase::Deciding(_))
     }
 
+    /// Until when, on the clock of its node, it has been told that nobody else leads.
+    #[must_use]
+    pub fn leads_until(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Idle => None,
+            Phase::TakingOver { until, .. } => Some(*until),
+            Phase::Deciding(deciding) => Some(deciding.until),
+        }
+    }
+
     #[cfg(feature = "mutants")]
     fn breaks(&self, mutant: Mutant) -> bool {
         self.mutant == Some(mutant)
