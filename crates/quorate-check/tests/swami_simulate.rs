@@ -3,10 +3,10 @@
 
 use quorate_check::casts::swami::{self, Alter};
 use quorate_check::casts::swami_node::NodeMutant;
-use quorate_check::simulate::{Draw, Report};
+use quorate_check::simulate::{Draw, Drift, Report, Severity};
 use quorate_check::{Seeds, simulate};
 use quorate_protocols::chain::swami::Mutant;
-use quorate_protocols::paxos::log;
+use quorate_protocols::paxos::log::{self, Lease};
 
 /// How many seeds a test run plays.
 const SEEDS: u64 = 2_000;
@@ -50,11 +50,36 @@ fn broken_rules_are_found_by_seeds() {
         "counts a node's lease from its grant": node |it| it.breaking(NodeMutant::CountsFromGrant),
         "serves again after it retired": node |it| it.breaking(NodeMutant::ServesAgain),
         "counts the leader's lease from its grant": log |it| it.breaking(log::Mutant::CountsLeaseFromGrant),
-        "grants the leader too short a lease": log |it| it.breaking(log::Mutant::IgnoresDrift),
         "forgets whom it granted the lead": log |it| it.breaking(log::Mutant::ForgetsGrant),
     ] {
         let report = broken(alter, 0..MUTANT_SEEDS_MAX);
         let failure = report.failure.unwrap_or_else(|| panic!("{name}: not found in {} runs", report.runs));
         println!("{name}: seed {}: {}", failure.seed, failure.property);
     }
+}
+
+/// Clocks of which one runs half as fast again as another, and leases that bear that.
+fn wild(alter: Alter, range: std::ops::Range<u64>) -> Report {
+    let severity = Severity { drift_max: Drift(200_000), ..swami::severity() };
+    let shape = |draw: &mut Draw| {
+        let drawn = swami::drawn(draw);
+        let lease = Lease { drift_per_million: 500_000, ..drawn.lease };
+        swami::Shape { alter, lease, ..drawn }
+    };
+    simulate(|draw: &mut Draw| swami::cast(&shape(draw)), &seeds(range).severity(severity))
+}
+
+#[test]
+fn swamis_hold_when_one_clock_runs_half_as_fast_again_as_another() {
+    let report = wild(Alter::default(), 0..SEEDS / 2);
+    println!("{report}");
+    assert!(report.holds(), "{report}");
+}
+
+#[test]
+fn a_lead_that_is_granted_for_too_short_is_found_where_clocks_differ_much() {
+    let alter = Alter { log: |it| it.breaking(log::Mutant::IgnoresDrift), ..Alter::default() };
+    let failure = wild(alter, 0..MUTANT_SEEDS_MAX).failure.expect("two lead at once");
+    println!("seed {}: {}", failure.seed, failure.property);
+    assert_eq!(failure.property, "no two lead at once");
 }
