@@ -264,3 +264,84 @@ impl Wire for Answer {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use quorate_model::Machine;
+
+    use super::super::system::System;
+    use super::*;
+
+    fn at(name: &str) -> Addresses {
+        Addresses { peer: String::from(name), client: String::from("c") }
+    }
+
+    /// Three nodes, and a chain of the first two.
+    fn founded() -> (System, Command) {
+        let chains = BTreeMap::from([(0, Founded { wanted_len: 2, members: vec![NodeId(1), NodeId(2)] })]);
+        let command = Command::Found { nodes: vec![at("a"), at("b"), at("c")], chains };
+        let mut system = System::default();
+        assert_eq!(system.apply(1, &command), Answer::Done { revision: 1 });
+        (system, command)
+    }
+
+    fn change(change: Change, expected: u64) -> Command {
+        Command::Change { chain: 0, change, expected }
+    }
+
+    /// What each command is answered with, one after the other; and all that is said has bytes that give it back.
+    #[test]
+    fn commands_do_what_the_table_says_and_have_bytes() {
+        let (mut system, found) = founded();
+        let done = |revision| Answer::Done { revision };
+        let refused = Answer::Refused;
+        let three = NodeId(3);
+        for (command, expected) in [
+            (found, Some(refused(Refusal::Founded))),
+            (Command::Register(at("c")), Some(Answer::Registered(three))),
+            (Command::Register(at("d")), Some(Answer::Registered(NodeId(4)))),
+            (Command::Register(at("")), Some(refused(Refusal::Address))),
+            (Command::Update(three, at("a")), Some(refused(Refusal::Taken(NodeId(1))))),
+            (Command::Update(three, at("e")), Some(done(3))),
+            (Command::Drain(NodeId(9)), Some(refused(Refusal::UnknownNode(NodeId(9))))),
+            (Command::SetLength { chain: 0, len: 0 }, Some(refused(Refusal::Length))),
+            (Command::SetLength { chain: 1, len: 1 }, Some(refused(Refusal::UnknownChain(1)))),
+            (Command::SetLength { chain: 0, len: 3 }, Some(done(4))),
+            (change(Change::Join(NodeId(9)), 4), Some(refused(Refusal::UnknownNode(NodeId(9))))),
+            (change(Change::Join(three), 4), None),
+            (change(Change::Admit(NodeId(4)), 5), Some(refused(Refusal::Unfit(ChangeError::Absent(NodeId(4)))))),
+            (change(Change::Admit(three), 4), None), // decided on what is past
+            (Command::TakeOver, None),
+            (change(Change::Admit(three), 5), None), // decided before another took over
+            (change(Change::Admit(three), 6), None),
+            (Command::Remove(NodeId(1)), Some(done(8))),
+            (Command::Restore(NodeId(1)), Some(refused(Refusal::Leaving(NodeId(1))))),
+            (change(Change::Leave(NodeId(1)), 7), None),
+            (Command::Register(at("a")), Some(Answer::Registered(NodeId(5)))), // it was forgotten, and is another now
+        ] {
+            assert_eq!(Command::from_bytes(command.to_bytes()), Ok(command.clone()));
+            let answer = system.apply(1, &command);
+            assert_eq!(Answer::from_bytes(answer.to_bytes()), Ok(answer.clone()));
+            match expected {
+                Some(expected) => assert_eq!(answer, expected, "{command:?}"),
+                None => assert!(!matches!(answer, Answer::Refused(Refusal::Unfit(_))), "{command:?}: {answer:?}"),
+            }
+            let snapshot = system.snapshot();
+            assert_eq!(State::from_bytes(snapshot.to_bytes()), Ok(snapshot));
+        }
+        let chain = &system.state().chains[&0];
+        assert_eq!(chain.configuration.members(), [NodeId(2), three]);
+        assert_eq!(chain.configuration.prefix_len(), 4, "three changes were made, and two refused");
+        assert!(!system.state().nodes.contains_key(&NodeId(1)), "who was removed and is in no chain is forgotten");
+    }
+
+    #[test]
+    fn bytes_that_are_cut_are_an_error() {
+        let (system, command) = founded();
+        let (command, snapshot) = (command.to_bytes(), system.snapshot().to_bytes());
+        assert!((0..command.len()).all(|len| Command::from_bytes(command.slice(..len)).is_err()));
+        assert!((0..snapshot.len()).all(|len| State::from_bytes(snapshot.slice(..len)).is_err()));
+    }
+}
