@@ -109,6 +109,15 @@ impl Node {
         let page = Page::default();
         let port = ChainPort::new(options, founding, revisions, views, observer_count, page.clone());
         let (host, recovered) = Host::open(host, disk, peers, processes, port, asked)?;
+        let member = host.driver().process(Pid::chain(me.0, 0)).and_then(Role::node);
+        if let Some((lacks, member)) = member.and_then(|member| Some((member.lacks()?, member))) {
+            let holds = member.applied();
+            return Err(anyhow!(
+                "what the folder holds does not fit together: the log begins after entry {lacks}, but the store holds only what came \
+                 of entry {holds}: the store's folder is older than the log's. Put back a copy of the whole folder that was made \
+                 after the node last stopped"
+            ));
+        }
         if let Some(torn) = &recovered.torn {
             let (bytes, file, offset) = (torn.bytes, &torn.file, torn.offset);
             tracing::warn!(

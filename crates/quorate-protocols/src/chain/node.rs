@@ -60,6 +60,8 @@ pub struct Node<M: Machine> {
     /// While the log is replayed: the machine as its storage was found, if we joined anew since. What the log says of its
     /// beginning tells which of both counts.
     aside: Option<M>,
+    /// While the log is replayed: it says that it begins after this entry, and the store does not hold what came of it.
+    missing: Option<u64>,
 
     // Volatile.
     joined: bool,
@@ -134,6 +136,7 @@ impl<M: Machine> Node<M> {
             sessions,
             applied: base,
             aside: None,
+            missing: None,
             joined: false,
             trouble: None,
             floor: base,
@@ -164,6 +167,13 @@ impl<M: Machine> Node<M> {
 }
 
 impl<M: Machine> Node<M> {
+    /// The entry after which the log begins, if the store holds less than what came of it: its folder is older than the log's,
+    /// and the member must not start. Asked once the log is replayed.
+    #[must_use]
+    pub fn lacks(&self) -> Option<u64> {
+        self.missing
+    }
+
     /// Lets `observer` hear whenever something was applied.
     #[must_use]
     pub fn observed_by(mut self, observer: Pid) -> Self {
@@ -378,7 +388,9 @@ impl<M: Machine> Node<M> {
     /// Begins to make what came of the log durable in the machine's own storage, and forgets the entries that the last
     /// checkpoint made durable there.
     fn checkpoint(&mut self) {
-        if let Some(stored) = self.machine.stored() {
+        if let Some(stored) = self.machine.stored()
+            && self.applied > 0
+        {
             self.forget(stored.min(self.applied));
             self.machine.checkpoint(self.applied, self.sessions.to_bytes());
         }
@@ -440,13 +452,9 @@ impl<M: Machine> Process for Node<M> {
                 } else {
                     self.recover_up_to(index);
                 }
-                assert!(
-                    index <= self.applied,
-                    "the log begins after entry {index}, but the store holds only what came of entry {}: \
-                     the store's folder is older than the log's",
-                    self.applied
-                );
-                self.log.rebase(self.applied);
+                // A record from before we joined anew may speak of more than we hold now; then what follows forgets it.
+                self.missing = Some(index).filter(|index| *index > self.applied);
+                self.log.rebase(self.applied.max(index));
                 self.unapplied = self.log.after(self.applied).map(|entry| entry.operation).collect();
                 self.committed = self.applied;
                 self.committed_at_retry = self.applied;

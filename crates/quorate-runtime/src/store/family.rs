@@ -21,8 +21,8 @@ pub(super) struct Family {
 
 struct Newest {
     generation: u64,
-    /// The keyspace of the newest generation, if it was made in this life.
-    draft: Option<Keyspace>,
+    /// All generations that are there.
+    kept: Vec<(u64, Keyspace)>,
 }
 
 impl Family {
@@ -46,22 +46,26 @@ impl Family {
             Some(table) => table,
             None => (0, database.keyspace(name, KeyspaceCreateOptions::default)?),
         };
-        let newest = Mutex::new(Newest { generation: newest, draft: None });
+        let newest = Mutex::new(Newest { generation: newest, kept: vec![(generation, keyspace.clone())] });
         Ok((Self { database, name: name.to_owned(), newest }, generation, keyspace))
     }
 
-    /// A new generation beside `present`, empty. The one that was made before is deleted, unless it is the present one.
+    /// A new generation beside `present`, empty. All others are deleted: copying begins only when it is durable that nothing
+    /// of them counts.
     pub(super) fn draft(&self, present: u64) -> Result<(u64, Keyspace), fjall::Error> {
         let mut newest = self.newest();
-        if let Some(draft) = newest.draft.take()
-            && newest.generation != present
-        {
-            self.database.delete_keyspace(draft)?;
+        for (generation, keyspace) in std::mem::take(&mut newest.kept) {
+            if generation == present {
+                newest.kept.push((generation, keyspace));
+            } else {
+                self.database.delete_keyspace(keyspace)?;
+            }
         }
         newest.generation += 1;
         let name = keyspace_name(&self.name, newest.generation);
         let keyspace = self.database.keyspace(&name, KeyspaceCreateOptions::default)?;
-        newest.draft = Some(keyspace.clone());
+        let made = newest.generation;
+        newest.kept.push((made, keyspace.clone()));
         Ok((newest.generation, keyspace))
     }
 

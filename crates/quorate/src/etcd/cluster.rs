@@ -18,6 +18,7 @@ use tonic::{Request, Response, Status};
 use super::EtcdError;
 use super::gateway::Gateway;
 use super::generated::etcdserverpb::{self as pb, cluster_server};
+use crate::config::is_address;
 
 /// The Cluster service.
 #[derive(Clone, Debug)]
@@ -88,11 +89,15 @@ fn address(urls: &[String]) -> Result<String, Status> {
     let [url] = urls else {
         return Err(Status::invalid_argument("quorate: a node has one address for other nodes: give one URL"));
     };
-    match url.split_once("://") {
-        Some(("http", host)) => Ok(host.trim_end_matches('/').to_owned()),
-        None => Ok(url.clone()),
-        Some(_) => Err(Status::invalid_argument("quorate: there is no TLS between nodes yet: say http://")),
+    let address = match url.split_once("://") {
+        Some(("http", host)) => host.trim_end_matches('/'),
+        None => url,
+        Some(_) => return Err(Status::invalid_argument("quorate: there is no TLS between nodes yet: say http://")),
+    };
+    if !is_address(address) {
+        return Err(Status::invalid_argument(format!("quorate: `{address}` is not an address like 10.0.0.1:2380")));
     }
+    Ok(address.to_owned())
 }
 
 #[tonic::async_trait]

@@ -25,6 +25,7 @@ use tonic::body::Body;
 use super::pages::{JSON, response};
 use super::service::{BODY_PATIENCE, TOO_SLOW};
 use super::{CHAINS_PATH, NODES_PATH};
+use crate::config::is_address;
 use crate::etcd::Gateway;
 
 /// The longest request, in bytes.
@@ -119,6 +120,12 @@ async fn grant(gateway: &Gateway, wish: Wish, body: &mut Incoming) -> Result<Str
     let command = match wish {
         Wish::Register => {
             let Newcomer { peer, client } = read(body).await?;
+            for address in [&peer, &client] {
+                if !is_address(address) {
+                    let why = format!("`{address}` is not an address like 10.0.0.1:2379");
+                    return Err(Refused(StatusCode::BAD_REQUEST, why));
+                }
+            }
             Command::Register(Addresses { peer, client })
         }
         Wish::Drain(node) => Command::Drain(node),

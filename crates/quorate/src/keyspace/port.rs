@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use quorate_machines::kv::{Alarm, AlarmKind, Answer, Command, LeaseId, Query, Reply, Revision};
 use quorate_model::{Instant, Machine, NodeId, Pid, Wire};
-use quorate_protocols::chain::{Message, Node, NodeStatus, Request, Trouble};
+use quorate_protocols::chain::{Message, Node, NodeStatus, Place, Request, Trouble};
 use quorate_protocols::cluster;
 use quorate_runtime::clock;
 use quorate_runtime::host::{Busy, Port, PortContext};
@@ -156,6 +156,11 @@ impl ChainPort {
         self.member(cx).configuration().head()
     }
 
+    /// Whether this node is the head for sure, so that it may keep the time of leases: its own lease lives.
+    fn keeps_time(&self, cx: &PortContext<'_, NodeRole>) -> bool {
+        self.is_head(cx) && !self.member(cx).right_left(cx.now).is_zero()
+    }
+
     fn is_head(&self, cx: &PortContext<'_, NodeRole>) -> bool {
         self.options.me == self.head(cx)
     }
@@ -209,6 +214,10 @@ impl ChainPort {
     /// Another port's question, or its answer to ours. What is not known here is not answered: it will be asked again.
     fn noted(&mut self, from: Pid, note: Note, cx: &mut PortContext<'_, NodeRole>) {
         let now = cx.now;
+        let is_question = matches!(note.body, NoteBody::KeepAlive(_) | NoteBody::Remaining(_));
+        if is_question && !self.keeps_time(cx) {
+            return;
+        }
         match note.body {
             NoteBody::KeepAlive(lease) => {
                 let node = self.member(cx);
@@ -243,6 +252,10 @@ impl ChainPort {
         if !self.is_head(cx) {
             return self.note(NoteBody::KeepAlive(lease), NoteAsker::KeepAlive(sender), cx);
         }
+        if !self.keeps_time(cx) {
+            let _ = sender.send(Err(Refusal::Empty)); // as below
+            return;
+        }
         let node = self.member(cx);
         let _ = sender.send(self.lessor.renew(lease, node, cx.now).ok_or(Refusal::Empty)); // whoever asked may have gone
     }
@@ -255,6 +268,10 @@ impl ChainPort {
     ) {
         if !self.is_head(cx) {
             return self.note(NoteBody::Remaining(lease), NoteAsker::Remaining(sender), cx);
+        }
+        if !self.keeps_time(cx) {
+            let _ = sender.send(Err(Refusal::Empty)); // as below
+            return;
         }
         let time = self.lessor.time(lease, self.member(cx), cx.now);
         let _ = sender.send(time.ok_or(Refusal::Empty)); // whoever asked may have gone
@@ -290,7 +307,7 @@ impl ChainPort {
 
     /// Orders the end of leases that ran out. After a batch and not before: renewals that came with it count.
     fn end_leases(&mut self, cx: &mut PortContext<'_, NodeRole>) {
-        if self.is_head(cx) && self.ticked {
+        if self.ticked && self.keeps_time(cx) {
             for lease in self.lessor.due(cx.now) {
                 self.request(Asker::Revoke(lease), Request::Command(Command::LeaseRevoke(lease)), cx);
             }
@@ -346,7 +363,7 @@ impl ChainPort {
             configuration: configuration.prefix_len(),
             log_index: status.last,
             applied_index: status.committed,
-            serving: status.joined && status.linked && status.trouble.is_none(),
+            serving: status.joined && status.linked && status.trouble.is_none() && status.place == Place::Member,
         }
     }
 
@@ -358,7 +375,10 @@ impl ChainPort {
     /// Whether this node has nothing, and knows of nobody who could say that this is right.
     fn is_empty(&self, cx: &PortContext<'_, NodeRole>) -> bool {
         let node = cx.process(Pid::chain(self.options.me.0, 0)).and_then(NodeRole::node);
-        node.is_some_and(|node| !node.status().linked && node.status().last == 0)
+        node.is_some_and(|node| {
+            let status = node.status();
+            status.last == 0 && (!status.linked || status.place == Place::Joiner)
+        })
     }
 
     fn say_trouble(&mut self, status: NodeStatus) {
@@ -475,7 +495,8 @@ impl Port<NodeRole> for ChainPort {
     }
 
     fn may_compact(&mut self, cx: &mut PortContext<'_, NodeRole>) -> bool {
-        self.stored(cx) > self.compacted_index
+        // Who joins anew begins with an empty store, and must be able to free a log that is full.
+        self.stored(cx) != self.compacted_index || cx.wal().is_full()
     }
 
     fn compaction_began(&mut self, cx: &mut PortContext<'_, NodeRole>) {

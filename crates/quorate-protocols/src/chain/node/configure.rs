@@ -87,6 +87,7 @@ impl<M: Machine> Node<M> {
             (self.applied, self.committed, self.committed_at_retry, self.floor) = (0, 0, 0, 0);
             self.full_at = self.full_at.map(|_| 0);
             self.unapplied.clear();
+            self.missing = None;
         }
     }
 
@@ -110,6 +111,10 @@ impl<M: Machine> Node<M> {
                 self.trouble = None;
                 self.joined |= self.is_end();
             }
+        }
+        if !self.is_member() {
+            // Others may execute what we passed on, and would give us no answer: its client must not wait for one.
+            self.refused = (self.refused.0.max(self.passed_on), self.passed_on);
         }
         if self.is_member() {
             self.reads.ask_anew(self.is_tail().then_some(self.floor));

@@ -8,6 +8,8 @@ use super::{Mutant, Node, Trouble};
 
 impl<M: Machine> Node<M> {
     pub(super) fn start(&mut self, cx: &mut Context<'_, Self>) {
+        assert!(self.lacks().is_none(), "the store holds less than the log forgot");
+        self.aside = None; // what is replayed is replayed
         let boot = self.boot + 1;
         cx.append(self, Record::Boot(boot)); // no message of this life leaves before its number is on disk
         self.floor = self.log.last();

@@ -20,6 +20,11 @@ impl<M: Machine> Node<M> {
                 let answers = alloc::vec![(entry.operation, answer.clone())];
                 return cx.send(Self::own_client(cx), Message::Applied(answers));
             }
+            // It was executed while we were none of the members, so the answer was kept nowhere.
+            Known::Applied(None) if entry.operation.owner == self.me && !self.swamis.is_empty() => {
+                let operation = entry.operation;
+                return cx.send(Self::own_client(cx), Message::Refused { operation, passed_on: true });
+            }
             Known::Applied(None) | Known::Over if !self.breaks(Mutant::ForgetsSessions) => return, // its own node answers
             _ => {}
         }

@@ -203,8 +203,12 @@ impl Swami {
                 let found = deciding.watches.iter_mut().find(|(_, watch)| is_asked(watch));
                 let Some((number, watch)) = found else { return }; // nothing is new, or of an earlier time
                 let number = *number;
-                watch.pending = None;
+                let asked = watch.pending.take();
                 if let Answer::Changed(chain) | Answer::Refused(Refusal::Moved(chain)) = answer {
+                    if let Some(Pending { change: Change::Leave(node), .. }) = asked {
+                        // At once: the links to it may be closed soon.
+                        tell(node, number, membership::Message::Configure(chain.configuration.clone()), cx);
+                    }
                     deciding.learn(number, *chain, cx.now);
                     self.tell_behind(number, cx);
                     self.decide_one(number, cx);

@@ -15,9 +15,7 @@ use tokio::sync::oneshot;
 use super::super::{Cluster, Kv, Refusal};
 use super::{KvMessage, NodeRole};
 
-/// How long to wait for what founding came to before it is tried again.
-const FOUND_AGAIN: Duration = Duration::from_secs(1);
-/// How long to wait before the log is asked the same again.
+/// How long to wait before the port asks the log something of its own again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the cluster is founded with, the same on all nodes that found it.
@@ -30,6 +28,12 @@ pub struct Founding {
 }
 
 impl Founding {
+    /// The addresses of all nodes but `me`.
+    fn peers(&self, me: NodeId) -> BTreeMap<NodeId, String> {
+        let others = self.nodes.iter().filter(|(node, _)| **node != me);
+        others.map(|(node, addresses)| (*node, addresses.peer.clone())).collect()
+    }
+
     fn command(&self) -> Command {
         let wanted_len = u32::try_from(self.chain.len()).unwrap_or(u32::MAX);
         let chains = [(0, Founded { wanted_len, members: self.chain.clone() })].into();
@@ -41,11 +45,12 @@ impl Founding {
 pub(super) struct SystemPort {
     me: NodeId,
     founding: Founding,
-    found_due: Instant,
-    /// The revision whose nodes the links know.
-    known_revision: u64,
-    asked_due: Instant,
-    elected_due: Instant,
+    /// The port's own question that waits for its answer: one at a time.
+    own: Option<u64>,
+    own_due: Instant,
+    /// What the links know: as of which revision, and which change of the log's members.
+    known: (u64, u64),
+    peers: BTreeMap<NodeId, String>,
     /// Whom gossip reaches.
     reached: BTreeSet<NodeId>,
     askers: HashMap<u64, oneshot::Sender<Result<Outcome<Answer>, Refusal>>>,
@@ -56,13 +61,14 @@ pub(super) struct SystemPort {
 
 impl SystemPort {
     pub fn new(me: NodeId, founding: Founding) -> Self {
+        let peers = founding.peers(me);
         Self {
             me,
             founding,
-            found_due: Instant::default(),
-            known_revision: 0,
-            asked_due: Instant::default(),
-            elected_due: Instant::default(),
+            own: None,
+            own_due: Instant::default(),
+            known: (0, 0),
+            peers,
             reached: BTreeSet::new(),
             askers: HashMap::new(),
             // Answers of an earlier life may still come: no number is used again.
@@ -73,6 +79,12 @@ impl SystemPort {
 
     fn outside(&self) -> Pid {
         Pid::outside(self.me.0, 0)
+    }
+
+    /// Asks something of the port's own.
+    fn ask_own(&mut self, request: Request<Command, Query>, cx: &mut PortContext<'_, NodeRole>) {
+        self.own_due = cx.now + ASK_AGAIN;
+        self.own = self.request(request, cx);
     }
 
     fn request(&mut self, request: Request<Command, Query>, cx: &mut PortContext<'_, NodeRole>) -> Option<u64> {
@@ -105,6 +117,7 @@ impl SystemPort {
             log::Message::Unfit { token, .. } => (token, Err(Refusal::Unfit)),
             _ => return, // said to a process
         };
+        self.own = self.own.filter(|own| *own != token);
         if let Some(sender) = self.askers.remove(&token) {
             let _ = sender.send(answer); // whoever asked may have gone
         }
@@ -115,19 +128,18 @@ impl SystemPort {
         self.askers.retain(|_, sender| !sender.is_closed());
         let Some(log) = log_of(self.me, cx) else { return };
         let (is_founded, swamis) = (log.machine().state().revision > 0, log.members().nodes().to_vec());
-        let founds = swamis.contains(&self.me) && !is_founded && cx.now >= self.found_due;
-        if founds {
-            self.found_due = cx.now + FOUND_AGAIN;
-            let command = self.founding.command();
-            self.request(Request::Command(command), cx);
+        let is_member = swamis.contains(&self.me);
+        if self.own.is_none() && cx.now >= self.own_due {
+            if is_member && !is_founded {
+                let command = self.founding.command();
+                self.ask_own(Request::Command(command), cx);
+            } else if !is_member {
+                // Nobody tells who is no member: it asks, and hears what came of all that was decided.
+                self.ask_own(Request::Query(Query::Since(u64::MAX)), cx);
+            }
         }
-        if !swamis.contains(&self.me) && cx.now >= self.asked_due {
-            // Nobody tells who is no member: it asks, and hears what came of all that was decided.
-            self.asked_due = cx.now + ASK_AGAIN;
-            self.request(Request::Query(Query::Since(u64::MAX)), cx);
-        }
-        self.mind_peers(cx);
         self.mind_electorate(cx);
+        self.mind_peers(cx);
         self.mind_swamis(swamis, cx);
     }
 
@@ -135,24 +147,26 @@ impl SystemPort {
     fn mind_peers(&mut self, cx: &mut PortContext<'_, NodeRole>) {
         let Some(log) = log_of(self.me, cx) else { return };
         let state = log.machine().state();
-        if state.revision == self.known_revision {
+        let known = (state.revision, log.members().since());
+        if state.revision == 0 || known == self.known {
             return; // before anything is founded they are those of the configuration
         }
-        self.known_revision = state.revision;
+        self.known = known;
+        // Who is removed and still a member of the log is needed to decide that it is none any more.
+        let members = log.members().nodes();
+        self.peers.retain(|node, _| members.contains(node));
         let others = state.nodes.iter().filter(|(node, _)| **node != self.me);
-        let others = others.map(|(node, registered)| (*node, registered.addresses.peer.clone())).collect();
-        cx.know(&others);
+        self.peers.extend(others.map(|(node, registered)| (*node, registered.addresses.peer.clone())));
+        cx.know(&self.peers);
     }
 
     /// As the leader, lets another node take the place of a member that is to go.
     fn mind_electorate(&mut self, cx: &mut PortContext<'_, NodeRole>) {
-        let Some(log) = log_of(self.me, cx).filter(|log| log.status().leads && cx.now >= self.elected_due) else {
-            return;
-        };
+        let may_ask = self.own.is_none() && cx.now >= self.own_due;
+        let Some(log) = log_of(self.me, cx).filter(|log| log.status().leads && may_ask) else { return };
         let reached = |node| node == self.me || self.reached.contains(&node);
         if let Some(next) = log.machine().state().electorate(log.members().nodes(), reached) {
-            self.elected_due = cx.now + ASK_AGAIN;
-            self.request(Request::Members(next), cx);
+            self.ask_own(Request::Members(next), cx);
         }
     }
 
