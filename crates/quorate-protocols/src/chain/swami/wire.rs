@@ -281,7 +281,7 @@ mod tests {
     /// Three nodes, and a chain of the first two.
     fn founded() -> (System, Command) {
         let chains = BTreeMap::from([(0, Founded { wanted_len: 2, members: vec![NodeId(1), NodeId(2)] })]);
-        let command = Command::Found { nodes: vec![at("a"), at("b"), at("c")], chains };
+        let command = Command::Found { nodes: (1..).map(NodeId).zip([at("a"), at("b"), at("c")]).collect(), chains };
         let mut system = System::default();
         assert_eq!(system.apply(1, &command), Answer::Done { revision: 1 });
         (system, command)
