@@ -50,7 +50,6 @@ fn broken_rules_are_found_by_seeds() {
         "counts a node's lease from its grant": node |it| it.breaking(NodeMutant::CountsFromGrant),
         "serves again after it retired": node |it| it.breaking(NodeMutant::ServesAgain),
         "counts the leader's lease from its grant": log |it| it.breaking(log::Mutant::CountsLeaseFromGrant),
-        "forgets whom it granted the lead": log |it| it.breaking(log::Mutant::ForgetsGrant),
     ] {
         let report = broken(alter, 0..MUTANT_SEEDS_MAX);
         let failure = report.failure.unwrap_or_else(|| panic!("{name}: not found in {} runs", report.runs));
