@@ -109,7 +109,8 @@ impl<M: Machine> Node<M> {
             Some(Trouble::LostOwn { .. } | Trouble::CannotCopy) => self.joined = false,
             Some(Trouble::LostBySuccessor { .. }) | None => {
                 self.trouble = None;
-                self.joined |= self.is_end();
+                // Our disk may be an empty or an old one, and who is behind us now may have more than we ever knew of.
+                self.joined = self.is_end();
             }
         }
         if !self.is_member() {

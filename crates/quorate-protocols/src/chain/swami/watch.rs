@@ -14,6 +14,8 @@ use super::system::Chain;
 pub(super) struct Watch {
     /// The members and the joiner.
     line: BTreeMap<NodeId, Placed>,
+    /// The length of the chain's prefix.
+    prefix_len: u64,
     /// When others asked last.
     heard: BTreeMap<NodeId, Instant>,
     /// The length of the prefix under which the tail said that the joiner is in step.
@@ -29,8 +31,6 @@ pub(super) struct Watch {
 struct Placed {
     /// From when its lease counts: when one was last granted, or when it was the earliest that it could have been.
     granted: Instant,
-    /// The length of the prefix with which we know it in its place.
-    since: u64,
     /// The length of the prefix that it acts on, as far as it said in this place.
     acts_on: u64,
 }
@@ -49,11 +49,11 @@ pub(super) struct Pending {
 impl Watch {
     /// The chain is like this now. The leases of those who are new count from `from`.
     pub fn learn(&mut self, chain: &Chain, from: Instant) {
-        let since = chain.configuration.prefix_len();
+        self.prefix_len = chain.configuration.prefix_len();
         let line: BTreeSet<_> = chain.configuration.line().collect();
         self.line.retain(|node, _| line.contains(node));
         for node in line {
-            self.line.entry(node).or_insert(Placed { granted: from, since, acts_on: 0 });
+            self.line.entry(node).or_insert(Placed { granted: from, acts_on: 0 });
         }
         self.in_step = self.in_step.filter(|prefix_len| *prefix_len == chain.configuration.prefix_len());
         self.retiring = self.retiring.filter(|(_, revision, _)| *revision == chain.revision);
@@ -65,9 +65,9 @@ impl Watch {
     }
 
     /// Whether a node that acts on a prefix of this length acts on the place that it has. With an older one it may take itself
-    /// for a member that it was before, in another place.
+    /// for a member that it was before, in another place; or its disk may be an old one.
     pub fn acts_on_its_place(&self, node: NodeId, prefix_len: u64) -> bool {
-        self.line.get(&node).is_some_and(|placed| prefix_len >= placed.since)
+        self.line.contains_key(&node) && prefix_len >= self.prefix_len
     }
 
     /// The node, which acts on its place, is granted a lease.
