@@ -63,7 +63,7 @@ def is_whole(cluster):
             return all(cluster.serves(node) for node in range(cluster.nodes)) and bool(etcd_victims(cluster))
         chains = [get(cluster.endpoint(node), "/v1/chains")["chains"][0] for node in range(cluster.nodes)]
         return all(len(chain["members"]) == cluster.nodes and chain["swami"] for chain in chains)
-    except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
+    except (OSError, ValueError, LookupError, TypeError, http.client.HTTPException):
         return False
 
 
