@@ -197,12 +197,16 @@ fn chain_processes(me: NodeId, members: &[NodeId], kv: Kv) -> Processes {
 
 fn system_processes(me: NodeId, members: Vec<NodeId>) -> anyhow::Result<Processes> {
     let members = log::Members::first(members)?;
-    let options =
-        log::NodeOptions { patience: LEADER_PATIENCE, lease: Some(swami::LEASE), ..log::NodeOptions::default() };
+    let options = log::NodeOptions {
+        patience: LEADER_PATIENCE,
+        patience_max: Some(swami::PATIENCE_MAX),
+        lease: Some(swami::LEASE),
+        ..log::NodeOptions::default()
+    };
     let pid = |of: fn(u32, u32) -> Pid| of(me.0, SYSTEM_KEYSPACE);
     let member = log::Node::new(me, members, options, System::default()).observed_by(pid(Pid::swami));
     let client = log::Client::new(log::ClientBounds::default());
-    let swami = Swami::new(pid(Pid::client), swami::LEASE);
+    let swami = Swami::new(pid(Pid::client), swami::LEASE).patient(swami::PATIENCE_MAX);
     Ok(vec![
         (pid(Pid::consensus), Role::System(swami::Role::Log(Box::new(member)))),
         (pid(Pid::client), Role::System(swami::Role::Client(client))),

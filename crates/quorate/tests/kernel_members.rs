@@ -73,24 +73,29 @@ async fn a_member_that_is_killed_leaves_and_joins_anew_and_no_write_at_the_other
     }
 }
 
-#[tokio::test]
-async fn a_node_is_added_and_takes_the_place_of_one_that_is_removed() {
-    let mut cluster = Cluster::started("replaced", 3, "").await;
-    cluster.nodes[0].put("before", "1").await.expect("a put");
-
+/// Node 4, which joins a cluster of three and runs.
+fn added(cluster: &Cluster, name: &str) -> Node {
     let own = addresses(2);
     let data = cluster.folder.path().join("data-4");
     let folder = data.to_str().expect("a path of letters");
     let join = ["node", "join", "--data", folder, "--client", &own[0], "--peer", &own[1]];
     let said = quorate(&cluster.nodes[1], &join);
-    assert!(said.contains("node 4 of cluster replaced is registered"), "{said}");
+    assert!(said.contains(&format!("node 4 of cluster {name} is registered")), "{said}");
     let mut members_then = cluster.nodes[0].settings.members.clone();
     members_then.push((own[0].clone(), own[1].clone()));
     let settings = Settings { node: 4, data: data.clone(), members: members_then, ..cluster.nodes[0].settings.clone() };
     let mut added = Node::new(cluster.folder.path(), "node-4", settings);
     let config = std::fs::read_to_string(data.join("quorate.toml")).expect("it was written");
     added.start_with(&config);
+    added
+}
 
+#[tokio::test]
+async fn a_node_is_added_and_takes_the_place_of_one_that_is_removed() {
+    let mut cluster = Cluster::started("replaced", 3, "").await;
+    cluster.nodes[0].put("before", "1").await.expect("a put");
+
+    let added = added(&cluster, "replaced");
     quorate(&cluster.nodes[0], &["chain", "resize", "4"]);
     members(&added, &[1, 2, 3, 4]);
     assert_eq!(added.keys().await, ["before"]);
@@ -118,4 +123,26 @@ async fn a_node_is_added_and_takes_the_place_of_one_that_is_removed() {
     cluster.nodes[2].put("after", "1").await.expect("a put without both");
     members(&added, &[3, 4]);
     assert_eq!(added.keys().await, ["after", "before", "between"]);
+}
+
+/// It decides until it is voted out of the log, and no longer: nobody asks it any more.
+#[tokio::test]
+async fn whoever_decides_is_drained_and_another_decides() {
+    let cluster = Cluster::started("drained", 3, "").await;
+    cluster.nodes[0].put("before", "1").await.expect("a put");
+    let added = added(&cluster, "drained");
+    let swami = until("somebody decides", || chain(&cluster.nodes[0])?.swami.filter(|swami| *swami > 0));
+    quorate(&added, &["node", "drain", &swami.to_string()]);
+    let others: Vec<_> = cluster.nodes.iter().filter(|node| node.id != swami as usize).chain([&added]).collect();
+    let mut wanted: Vec<_> = others.iter().map(|node| node.id as u32).collect();
+    wanted.sort_unstable();
+    let system = format!("\"system\":[{},{},{}]", wanted[0], wanted[1], wanted[2]);
+    for node in others {
+        until("another decides, in the log and of the log", || {
+            let (page, chain) = (node.page("/v1/chains")?, chain(node)?);
+            (page.contains(&system) && chain.swami.is_some_and(|other| other != swami)).then_some(())
+        });
+        members(node, &wanted);
+        assert_eq!(node.keys().await, ["before"]);
+    }
 }

@@ -6,6 +6,7 @@ mod happens_before;
 mod hybrid;
 mod instant;
 mod lamport;
+mod punctuality;
 mod staleness;
 mod vector;
 
@@ -13,5 +14,6 @@ pub use happens_before::{Order, happens_before};
 pub use hybrid::{HybridClock, HybridTime};
 pub use instant::Instant;
 pub use lamport::LamportClock;
+pub use punctuality::Punctuality;
 pub use staleness::Staleness;
 pub use vector::VectorClock;

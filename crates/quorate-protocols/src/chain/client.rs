@@ -39,6 +39,9 @@ impl Default for ClientBounds {
     }
 }
 
+/// After a move the first pause is this part of the usual one.
+const AFTER_MOVE: u32 = 16;
+
 /// The process that takes requests on a node.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Client<M: Machine> {
@@ -151,6 +154,15 @@ impl<M: Machine> Client<M> {
         self.wait(cx);
     }
 
+    /// The own node acts on another configuration. Others may be slower, so this is said again soon.
+    fn node_moved(&mut self, cx: &mut Context<'_, Self>) {
+        if !self.waiting.is_empty() {
+            self.old_below = self.next;
+            self.pause = self.bounds.retry_after / AFTER_MOVE;
+            self.ask_again(cx);
+        }
+    }
+
     fn wait(&mut self, cx: &mut Context<'_, Self>) {
         self.old_below = self.next;
         cx.set(Timer::Retry, self.pause..self.pause * 2);
@@ -187,6 +199,7 @@ impl<M: Machine> Process for Client<M> {
             Event::Message { message: Message::Refused { operation, passed_on }, .. } => {
                 self.refused(operation, passed_on, cx);
             }
+            Event::Message { message: Message::Moved, .. } => self.node_moved(cx),
             Event::Alarm(Timer::Retry) => self.ask_again(cx),
             _ => {} // said to a node, not to a client
         }

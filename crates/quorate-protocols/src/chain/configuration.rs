@@ -159,7 +159,7 @@ impl Configuration {
     }
 
     /// The members and the joiner, in the order in which entries run.
-    pub(super) fn line(&self) -> impl Iterator<Item = NodeId> {
+    pub fn line(&self) -> impl Iterator<Item = NodeId> {
         self.members.iter().copied().chain(self.joiner())
     }
 

@@ -142,6 +142,8 @@ pub enum Message<M: Machine> {
     Relay(Bytes),
     /// Outside to node: from now on these may decide on the members of the chain. One of them does, we speak to all.
     Swamis(Vec<Pid>),
+    /// Node to its own client: I act on another configuration. What waits may have been dropped: ask it again.
+    Moved,
     /// Between a node and whoever decides on the members of the chain.
     Membership(membership::Message),
     /// Client to its own node: order this.

@@ -93,6 +93,8 @@ pub struct Node<M: Machine> {
     proposed: BTreeMap<OperationId, Entry<M::Command>>,
     /// The first index of each record of entries that was appended in this life and has entries beyond `committed`.
     batches: VecDeque<u64>,
+    /// The oldest of them, and when a renewal first found it there.
+    oldest: Option<(u64, Instant)>,
     /// The weight of the commands that the head took and that are not committed.
     uncommitted_weight: usize,
     /// The head dropped a command for want of room beside what is not committed, and nothing was committed since.
@@ -154,6 +156,7 @@ impl<M: Machine> Node<M> {
             down: Down::default(),
             proposed: BTreeMap::new(),
             batches: VecDeque::new(),
+            oldest: None,
             uncommitted_weight: 0,
             crowded: false,
             full_at: None,

@@ -121,6 +121,7 @@ where
             | Self::Left { .. }
             | Self::Refused { .. }
             | Self::Swamis(_)
+            | Self::Moved
             | Self::Order(_)
             | Self::Read { .. }
             | Self::ReadDone { .. }

@@ -10,6 +10,7 @@
 //! It also tells the node's member when the log has no room, and when it has again.
 
 mod leases;
+mod line;
 mod room;
 mod system;
 
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use quorate_machines::kv::{Alarm, AlarmKind, Answer, Command, LeaseId, Query, Reply, Revision};
 use quorate_model::{Instant, Machine, NodeId, Pid, Wire};
-use quorate_protocols::chain::{Message, Node, NodeStatus, Place, Request, Trouble};
+use quorate_protocols::chain::{Configuration, Message, Node, NodeStatus, Place, Request, Trouble};
 use quorate_protocols::cluster;
 use quorate_runtime::clock;
 use quorate_runtime::host::{Busy, Port, PortContext};
@@ -110,6 +111,8 @@ pub struct ChainPort {
     crowded: Option<(u64, Instant)>,
     /// Whether it was said that the head refuses since others are behind.
     said_behind: bool,
+    /// The configuration that was said last.
+    line: Option<Configuration>,
 }
 
 impl ChainPort {
@@ -145,6 +148,7 @@ impl ChainPort {
             full: false,
             crowded: None,
             said_behind: false,
+            line: None,
         }
     }
 
@@ -415,6 +419,7 @@ impl Port<NodeRole> for ChainPort {
             self.lessor = Lessor::default();
         }
         let status = node.status();
+        self.say_line(node.configuration());
         self.say_trouble(status);
         self.mind_crowd(status, cx.now);
         self.mind_room(cx);

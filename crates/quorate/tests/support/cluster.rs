@@ -316,10 +316,11 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        self.kill();
         if std::thread::panicking() {
+            eprintln!("--- node {}: {:?} {:?}", self.id, self.page("/v1/chains"), self.page("/v1/nodes"));
             eprintln!("--- node {} said:\n{}", self.id, std::fs::read_to_string(&self.output).unwrap_or_default());
         }
+        self.kill();
     }
 }
 

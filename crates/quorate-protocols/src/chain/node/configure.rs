@@ -18,7 +18,7 @@
 
 use alloc::vec::Vec;
 
-use quorate_model::{Context, Machine, NodeId, Pid};
+use quorate_model::{Context, Machine, NodeId, Pid, Service};
 
 use super::super::configuration::Configuration;
 use super::super::link::{Down, Stamp, Up};
@@ -128,6 +128,7 @@ impl<M: Machine> Node<M> {
         self.ask_tail_again(cx);
         self.answer_waiting(cx);
         self.renew(cx);
+        cx.send(Pid { service: Service::Client, ..cx.me }, Message::Moved);
     }
 
     /// Something was said under a longer prefix.

@@ -26,9 +26,12 @@ use super::{Mutant, Node, Trouble};
 /// A right is asked for anew after this part of its term: two questions may be lost.
 const RENEWALS_PER_TERM: u32 = 3;
 
+/// What was given to a disk may be under way for so long before a renewal waits for it.
+const DISK_PATIENCE: Duration = Duration::from_secs(2);
+
 impl<M: Machine> Node<M> {
     /// Asks for the right to read, now and again.
-    pub(super) fn renew(&self, cx: &mut Context<'_, Self>) {
+    pub(super) fn renew(&mut self, cx: &mut Context<'_, Self>) {
         let Some(term) = self.options.lease_term else { return };
         if self.is_member() && matches!(self.trouble, Some(Trouble::LostOwn { .. } | Trouble::CannotCopy)) {
             cx.set(Timer::Renew, term..term);
@@ -36,10 +39,23 @@ impl<M: Machine> Node<M> {
         }
         // Also who is no member: so it is known that it could be one.
         let (asked, prefix_len) = (self.asked_at(cx.now), self.configuration.prefix_len());
+        let without = self.waits_for_disk(cx.now);
         for swami in &self.swamis {
-            cx.send(*swami, Message::Membership(membership::Message::Renew { asked, prefix_len }));
+            cx.send_without(without, *swami, Message::Membership(membership::Message::Renew { asked, prefix_len }));
         }
         cx.set(Timer::Renew, term / RENEWALS_PER_TERM..term / RENEWALS_PER_TERM);
+    }
+
+    /// A right does not rest on entries, and a disk that is slow for a moment costs nobody its place: how many records need
+    /// not be waited for. But whose disk stands still shall be let go.
+    fn waits_for_disk(&mut self, now: Instant) -> usize {
+        let oldest = self.batches.front().copied();
+        self.oldest = match (self.oldest, oldest) {
+            (Some((known, since)), Some(oldest)) if known == oldest => Some((known, since)),
+            (_, oldest) => oldest.map(|oldest| (oldest, now)),
+        };
+        let stands_still = self.oldest.is_some_and(|(_, since)| now - since >= DISK_PATIENCE);
+        if stands_still { 0 } else { self.batches.len() }
     }
 
     fn asked_at(&self, at: Instant) -> Asked {

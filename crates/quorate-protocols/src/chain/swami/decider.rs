@@ -8,6 +8,7 @@ use quorate_model::{Context, Event, Instant, NodeId, Pid, Process};
 use super::super::configuration::Change;
 use super::super::membership;
 use super::decide::{Decision, decide};
+use super::patience::{Patience, bound_of};
 use super::system::{Answer, Chain, Command, Query, Refusal, State, System};
 use super::watch::{Pending, Watch};
 use super::{Message, Timer};
@@ -46,6 +47,8 @@ pub struct Swami {
     /// How many questions it asked in this life.
     asked_count: u64,
     suspected: BTreeSet<NodeId>,
+    /// How punctual the nodes are; without it each is let go as soon as its lease has run out.
+    patience: Option<Patience>,
     phase: Phase,
 }
 
@@ -77,7 +80,14 @@ impl Swami {
     #[must_use]
     pub fn new(log: Pid, lease: Lease) -> Self {
         let suspected = BTreeSet::new();
-        Self { log, lease, mutant: None, boot: 0, asked_count: 0, suspected, phase: Phase::Idle }
+        Self { log, lease, mutant: None, boot: 0, asked_count: 0, suspected, patience: None, phase: Phase::Idle }
+    }
+
+    /// Lets it wait for who was slow lately, at most for `max`.
+    #[must_use]
+    pub fn patient(mut self, max: core::time::Duration) -> Self {
+        self.patience = Some(Patience::new(max));
+        self
     }
 
     /// Breaks one rule.
@@ -243,7 +253,11 @@ impl Swami {
     /// The next look is when the next lease has run out, or soon.
     fn look_later(&self, cx: &mut Context<'_, Self>) {
         let Phase::Deciding(deciding) = &self.phase else { return };
-        let ends = deciding.watches.values().filter_map(|watch| watch.next_end(self.bound(), cx.now));
+        let bound = |number| {
+            let joiner = deciding.state.chains.get(number).and_then(|chain| chain.configuration.joiner());
+            bound_of(self.bound(), self.patience.as_ref(), joiner)
+        };
+        let ends = deciding.watches.iter().filter_map(|(number, watch)| watch.next_end(bound(number), cx.now));
         let next = ends.chain([self.lease.term / 3]).min().unwrap_or(self.lease.term / 3);
         cx.set(Timer::Look, next..next);
     }
@@ -281,9 +295,12 @@ impl Swami {
         let (bound, admits_early) = (self.bound(), self.breaks(Mutant::AdmitsEarly));
         let Phase::Deciding(deciding) = &mut self.phase else { return };
         let Some(watch) = deciding.watches.get_mut(&number).filter(|watch| watch.pending.is_none()) else { return };
+        let chain = deciding.state.chains.get(&number);
+        let joiner = chain.and_then(|chain| chain.configuration.joiner());
+        let bound = bound_of(bound, self.patience.as_ref(), joiner);
         let mut observed = watch.observed(bound, cx.now, &self.suspected);
         observed.in_step |= admits_early;
-        let revision = deciding.state.chains.get(&number).map_or(0, |chain| chain.revision);
+        let revision = chain.map_or(0, |chain| chain.revision);
         match decide(&deciding.state, number, &observed) {
             Some(Decision::Change(change)) => self.change(number, change, revision, cx),
             Some(Decision::Retire(node)) => {
@@ -296,6 +313,9 @@ impl Swami {
 
     /// A node of a chain says something.
     fn hear(&mut self, from: Pid, message: &membership::Message, cx: &mut Context<'_, Self>) {
+        if let (membership::Message::Renew { asked, .. }, Some(patience)) = (message, &mut self.patience) {
+            patience.hear(from.node, asked.boot, cx.now);
+        }
         let grants_to_leaving = self.breaks(Mutant::GrantsToLeaving);
         let grants_to_old = self.breaks(Mutant::GrantsToOld);
         let Phase::Deciding(deciding) = &mut self.phase else { return }; // the one who decides hears it too

@@ -44,6 +44,7 @@
 mod decide;
 mod decider;
 mod electorate;
+mod patience;
 mod system;
 mod watch;
 mod wire;
@@ -65,9 +66,11 @@ use super::membership;
 use crate::paxos::log::{self, Lease};
 
 /// How long a node of a chain may serve after it asked: short, so that one that was killed has left within a quarter of a
-/// second, and no shorter, so that a pause of a tenth of a second puts nobody out. A node asks every third of it. A clock may
-/// outrun another by half a thousandth.
-pub const LEASE: Lease = Lease { term: Duration::from_millis(200), drift_per_million: 500 };
+/// second. A node asks every third of it. A clock may outrun another by half a thousandth.
+pub const LEASE: Lease = Lease { term: Duration::from_millis(150), drift_per_million: 500 };
+
+/// How long a node is waited for at most that is slow, or joins: see [`Swami::patient`].
+pub const PATIENCE_MAX: Duration = Duration::from_secs(2);
 
 /// What is said: to and by the members and clients of the log, and to and by nodes of chains.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

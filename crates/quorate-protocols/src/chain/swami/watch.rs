@@ -126,13 +126,18 @@ impl Watch {
         }
     }
 
-    /// What is known at `now`, if leases live for `bound` after they were granted.
-    pub fn observed(&self, bound: Duration, now: Instant, suspected: &BTreeSet<NodeId>) -> Observed {
-        let lives = |placed: &Placed| now < placed.granted + bound;
-        let may_serve = self.line.iter().filter(|(_, placed)| lives(placed)).map(|(node, _)| *node);
+    /// What is known at `now`, if the lease of each node lives for `bound` after it was granted.
+    pub fn observed(&self, bound: impl Fn(NodeId) -> Duration, now: Instant, suspected: &BTreeSet<NodeId>) -> Observed {
+        let lives = |(node, placed): &(&NodeId, &Placed)| now < placed.granted + bound(**node);
+        let may_serve = self.line.iter().filter(lives).map(|(node, _)| *node);
         Observed {
             may_serve: may_serve.collect(),
-            heard: self.heard.iter().filter(|(_, heard)| now < **heard + bound).map(|(node, _)| *node).collect(),
+            heard: self
+                .heard
+                .iter()
+                .filter(|(node, heard)| now < **heard + bound(**node))
+                .map(|(node, _)| *node)
+                .collect(),
             suspected: suspected.clone(),
             in_step: self.in_step.is_some(),
             retired: self.retiring.filter(|(.., retired)| *retired).map(|(node, ..)| node),
@@ -140,8 +145,8 @@ impl Watch {
     }
 
     /// How long it is until the next lease has run out.
-    pub fn next_end(&self, bound: Duration, now: Instant) -> Option<Duration> {
-        let ends = self.line.values().map(|placed| placed.granted + bound).filter(|end| now < *end);
+    pub fn next_end(&self, bound: impl Fn(NodeId) -> Duration, now: Instant) -> Option<Duration> {
+        let ends = self.line.iter().map(|(node, placed)| placed.granted + bound(*node)).filter(|end| now < *end);
         ends.min().map(|end| end - now)
     }
 }

@@ -43,6 +43,9 @@ pub struct NodeOptions {
     /// How long to wait for what was asked of the leader before trying to lead: at least this, at most twice this, and
     /// doubled with each attempt in vain.
     pub patience: Duration,
+    /// In an observed log: a leader that was slow lately is waited for longer ([`Punctuality`]), at most so long. Without
+    /// it all leaders are waited for for the patience.
+    pub patience_max: Option<Duration>,
     /// Whether the leader answers reads alone for a while; without it, each read costs a round of questions.
     pub lease: Option<Lease>,
 }
@@ -55,6 +58,7 @@ impl Default for NodeOptions {
             kept_weight_max: 16 << 20,
             retry_after: Duration::from_millis(50),
             patience: Duration::from_millis(300),
+            patience_max: None,
             lease: None,
         }
     }
@@ -354,7 +358,7 @@ impl<M: Machine> Node<M> {
         }
         // Who is no member disturbs nobody.
         let doublings = if self.is_member() { self.attempts.min(DOUBLINGS_MAX) } else { 0 };
-        let patience = self.options.patience * (1 << doublings);
+        let patience = self.patience() * (1 << doublings);
         match waiting {
             None => cx.stop(Timer::Retry),
             Some(Waiting::Leader) => cx.set(Timer::Retry, patience..patience * 2),

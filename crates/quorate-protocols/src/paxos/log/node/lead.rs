@@ -210,6 +210,11 @@ impl<M: Machine> Node<M> {
             leading.window.pop_front();
         }
         if self.replica.members.since() == applied {
+            if !self.replica.members.contains(self.me) {
+                self.phase = Phase::Following; // a member shall lead: nobody asks anyone else
+                return;
+            }
+            let Phase::Leading(leading) = &mut self.phase else { return };
             // Whoever leads the new members from now on must have heard a quorum of them, and so must we. Our lease ends
             // here: those who granted it decide nothing any more.
             let (ballot, proposals) = (leading.ballot, core::mem::replace(&mut leading.proposals, Proposals::new()));

@@ -19,8 +19,12 @@
 //!
 //! Source: notes "ALF Locks"; Gray and Cheriton, "Leases", SOSP 1989.
 
+use core::time::Duration;
+
+use quorate_model::time::Punctuality;
 use quorate_model::{Context, Instant, Machine, Pid};
 
+use super::super::super::ballot::Ballot;
 use super::super::leader::Phase;
 use super::super::message::{Message, Timer};
 use super::{Node, Waiting};
@@ -34,6 +38,8 @@ pub(super) struct Observer {
     /// The slot of the last change of members that we noticed, and when that was in this life.
     since: u64,
     changed: Option<Instant>,
+    /// The leader that was heard last, and how punctual it is.
+    leader: Option<(Ballot, Punctuality)>,
 }
 
 impl<M: Machine> Node<M> {
@@ -44,7 +50,7 @@ impl<M: Machine> Node<M> {
     #[must_use]
     pub fn observed_by(mut self, observer: Pid) -> Self {
         assert!(self.options.lease.is_some(), "who leads can be told only where leading is a lease");
-        self.observer = Some(Observer { pid: observer, leads: false, since: 0, changed: None });
+        self.observer = Some(Observer { pid: observer, leads: false, since: 0, changed: None, leader: None });
         self
     }
 
@@ -60,6 +66,24 @@ impl<M: Machine> Node<M> {
     pub(super) fn wait_anew(&mut self) {
         if self.observer.is_some() && self.waiting == Some(Waiting::Leader) {
             self.waiting = None;
+        }
+    }
+
+    /// The leader of `ballot` speaks.
+    pub(super) fn note_leader(&mut self, ballot: Ballot, now: Instant) {
+        let (Some(observer), Some(_)) = (&mut self.observer, self.options.patience_max) else { return };
+        match &mut observer.leader {
+            Some((known, punctuality)) if *known == ballot => punctuality.hear(now),
+            leader => *leader = Some((ballot, Punctuality::first_heard(now))),
+        }
+    }
+
+    /// How long to wait for a leader.
+    pub(super) fn patience(&self) -> Duration {
+        let leader = self.observer.as_ref().and_then(|observer| observer.leader);
+        match (leader, self.options.patience_max) {
+            (Some((_, leader)), Some(max)) => self.options.patience.max(leader.patience().min(max)),
+            _ => self.options.patience,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 
-use quorate_model::{Context, Machine, NodeId, Pid};
+use quorate_model::{Context, Instant, Machine, NodeId, Pid};
 
 use super::super::super::ballot::Ballot;
 use super::super::leader::Phase;
@@ -49,7 +49,8 @@ impl<M: Machine> Node<M> {
     }
 
     /// The leader of `ballot` speaks.
-    fn heard(&mut self, ballot: Ballot) {
+    fn heard(&mut self, ballot: Ballot, now: Instant) {
+        self.note_leader(ballot, now);
         self.seen = self.seen.max(ballot);
         self.attempts = 0;
         self.wait_anew();
@@ -70,7 +71,7 @@ impl<M: Machine> Node<M> {
         if ballot < self.acceptor.promised() {
             return self.refuse(from, ballot, cx);
         }
-        self.heard(ballot);
+        self.heard(ballot, cx.now);
         let known = |slot: u64| slot <= self.replica.applied || self.acceptor.voted_in(slot, ballot);
         let old = (first..).zip(items.iter()).take_while(|(slot, _)| known(*slot)).count();
         if old < items.len() {
@@ -98,7 +99,7 @@ impl<M: Machine> Node<M> {
         if ballot < self.acceptor.promised() {
             return self.refuse(from, ballot, cx);
         }
-        self.heard(ballot);
+        self.heard(ballot, cx.now);
         let applied = self.replica.applied;
         self.behind &= applied < index;
         if applied < index || applied == before {
@@ -124,7 +125,7 @@ impl<M: Machine> Node<M> {
         if self.phase.ballot() == Some(ballot) {
             self.ask_for_promises(cx); // by a member that we asked as a candidate
         } else if ballot >= self.acceptor.promised() {
-            self.heard(ballot);
+            self.heard(ballot, cx.now);
             self.behind = false;
             self.say_voted(from, ballot, cx);
         }
@@ -141,7 +142,7 @@ impl<M: Machine> Node<M> {
         if ballot < self.acceptor.promised() {
             return self.refuse(from, ballot, cx);
         }
-        self.heard(ballot);
+        self.heard(ballot, cx.now);
         self.promise(ballot, cx);
         self.grant_lease(ballot.node, cx);
         cx.send(from, Message::Confirmed { ballot, round });
