@@ -210,8 +210,10 @@ impl<M: Machine> Node<M> {
             leading.window.pop_front();
         }
         if self.replica.members.since() == applied {
-            if !self.replica.members.contains(self.me) {
-                self.phase = Phase::Following; // a member shall lead: nobody asks anyone else
+            // Whoever acts by the leader's right asks members only, so one of them shall lead, and will, for the log is observed.
+            // Else we lead on: nobody might lead for long, and who lags would stay behind.
+            if self.observer.is_some() && !self.replica.members.contains(self.me) {
+                self.phase = Phase::Following;
                 return;
             }
             let Phase::Leading(leading) = &mut self.phase else { return };
