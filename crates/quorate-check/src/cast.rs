@@ -18,7 +18,7 @@ mod view;
 
 use std::collections::BTreeSet;
 
-use quorate_model::{Pid, Process, Service};
+use quorate_model::{Choose, Pid, Process, Service};
 pub use view::{Asked, InFlight, Status, View};
 pub(crate) use view::{Looked, Stage};
 
@@ -29,6 +29,9 @@ use crate::linearizable::{self, Keyed, Spec, Timed};
 pub type Check<P> = Box<dyn Fn(&View<'_, P>) -> bool + Send + Sync>;
 /// What a property of a history looks at.
 pub type HistoryCheck<P> = Box<dyn Fn(&History<<P as Process>::Message>) -> Judged + Send + Sync>;
+
+/// What a process is before its records are replayed, given what it was when it died: what it keeps beside its log.
+pub type Reopen<P> = Box<dyn Fn(Pid, &P, &mut dyn Choose) -> P + Send + Sync>;
 
 /// The most steps that the search for a linear order may take: some seconds and a hundred megabytes. What is explored or
 /// simulated needs some thousands.
@@ -117,6 +120,7 @@ pub struct Cast<P: Process> {
     pub(crate) absent: BTreeSet<Pid>,
     pub(crate) properties: Vec<Property<P>>,
     pub(crate) faithful: Option<fn(&P, &P) -> bool>,
+    pub(crate) reopen: Option<Reopen<P>>,
     pub(crate) answers: fn(&P::Message, &P::Message) -> bool,
 }
 
@@ -136,6 +140,7 @@ impl<P: Process> Cast<P> {
             absent: BTreeSet::new(),
             properties: Vec::new(),
             faithful: None,
+            reopen: None,
             answers: |_, _| true,
         }
     }
@@ -290,6 +295,14 @@ impl<P: Process> Cast<P> {
             }
             folded == *durable
         });
+        self
+    }
+
+    /// Says that processes keep something beside their log, and what they begin with when they start anew. Without it they
+    /// begin as they are in the cast.
+    #[must_use]
+    pub fn reopens(mut self, reopen: impl Fn(Pid, &P, &mut dyn Choose) -> P + Send + Sync + 'static) -> Self {
+        self.reopen = Some(Box::new(reopen));
         self
     }
 

@@ -59,6 +59,12 @@ impl Decider {
         &self.newest
     }
 
+    /// Whether the joiner is to be admitted next.
+    #[must_use]
+    pub fn waits_for_joiner(&self) -> bool {
+        matches!(self.next(), Some(Change::Admit(_)))
+    }
+
     fn next(&self) -> Option<Change> {
         let decided = self.newest.prefix_len() - self.founded.prefix_len();
         self.plan.get(usize::try_from(decided).ok()?).copied()

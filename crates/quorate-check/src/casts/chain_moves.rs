@@ -10,8 +10,11 @@ use quorate_protocols::chain::{
 };
 
 use super::Lists;
-use super::chain::{ListRole, Said, Seat, Wish, answers, by_key, logs_agree, replicas_agree, request, sees_an_append};
+use super::chain::{
+    HOST, ListRole, Said, Seat, Wish, answers, by_key, logs_agree, replicas_agree, request, sees_an_append,
+};
 pub use super::chain_decider::{Decider, Lease};
+use super::housed::Housed;
 use crate::cast::{Cast, View};
 use crate::simulate::Draw;
 
@@ -30,6 +33,8 @@ pub const LEASE: Lease =
 pub enum Part {
     /// A process of the chain.
     Chain(ListRole),
+    /// A node whose machine has storage of its own.
+    Housed(Box<Housed>),
     /// Who decides.
     Decider(Decider),
 }
@@ -42,6 +47,7 @@ impl Process for Part {
     fn on(&mut self, event: Event<Self>, cx: &mut Context<'_, Self>) {
         match self {
             Self::Chain(role) => role.on(for_part(event), &mut cx.role()),
+            Self::Housed(housed) => housed.on(for_part(event), &mut cx.role()),
             Self::Decider(decider) => decider.on(for_part(event), &mut cx.role()),
         }
     }
@@ -49,16 +55,18 @@ impl Process for Part {
     fn replay(&mut self, record: Record<Lists>) {
         match self {
             Self::Chain(role) => role.replay(record),
+            Self::Housed(housed) => housed.replay(record),
             Self::Decider(decider) => decider.replay(record),
         }
     }
 
     fn compact(&self) -> impl Iterator<Item = Record<Lists>> {
-        let (role, decider) = match self {
-            Self::Chain(role) => (Some(role.compact()), None),
-            Self::Decider(decider) => (None, Some(decider.compact())),
+        let (role, housed, decider) = match self {
+            Self::Chain(role) => (Some(role.compact()), None, None),
+            Self::Housed(housed) => (None, Some(housed.compact()), None),
+            Self::Decider(decider) => (None, None, Some(decider.compact())),
         };
-        role.into_iter().flatten().chain(decider.into_iter().flatten())
+        role.into_iter().flatten().chain(housed.into_iter().flatten()).chain(decider.into_iter().flatten())
     }
 }
 
@@ -78,6 +86,7 @@ impl Seat for Part {
     fn member(&self) -> Option<&Node<Lists>> {
         match self {
             Self::Chain(role) => role.node(),
+            Self::Housed(housed) => Some(housed.node()),
             Self::Decider(_) => None,
         }
     }
@@ -98,6 +107,9 @@ pub struct Moves {
     pub options: NodeOptions,
     /// How the right to read is granted; without it none is needed.
     pub lease: Option<Lease>,
+    /// Whether the machines have storage of their own, and how often each is told to store what it has: the first of them that
+    /// of node 1.
+    pub stores: Option<Vec<usize>>,
     /// What to do to each node before it starts: tests break a rule here, to see it noticed.
     pub alter: fn(Node<Lists>) -> Node<Lists>,
 }
@@ -112,7 +124,7 @@ impl Moves {
         });
         let node_count = founders.iter().copied().chain(joins).max().unwrap_or(0);
         let options = NodeOptions { batching: false, ..NodeOptions::default() };
-        Self { founders, node_count, plan, people, options, lease: None, alter: |node| node }
+        Self { founders, node_count, plan, people, options, lease: None, stores: None, alter: |node| node }
     }
 
     /// The same, with every node altered.
@@ -136,6 +148,13 @@ impl Moves {
         self
     }
 
+    /// The same, with machines that have storage of their own; each of the first ones is told so often to store what it has.
+    #[must_use]
+    pub fn stored(mut self, times: Vec<usize>) -> Self {
+        self.stores = Some(times);
+        self
+    }
+
     fn founded(&self) -> Configuration {
         Configuration::new(1, self.founders.iter().copied().map(NodeId).collect())
     }
@@ -145,19 +164,24 @@ impl Moves {
     }
 }
 
-/// An instance that a seed draws: one to four first members, and up to six changes that can follow each other.
+/// An instance that a seed draws: one to four first members, and up to nine changes that can follow each other.
 #[must_use]
 pub fn drawn(draw: &mut Draw) -> Moves {
     let founder_count = draw.below(4) as u32 + 1;
     let founders: Vec<u32> = (1..=founder_count).collect();
     let mut newest = Configuration::new(1, founders.iter().copied().map(NodeId).collect());
     let (mut plan, mut node_count) = (Vec::new(), founder_count);
-    for _ in 0..draw.below(7) {
+    for _ in 0..draw.below(10) {
         let change = match newest.joiner() {
             Some(joiner) if draw.per_mille(800) => Change::Admit(joiner),
             None if draw.per_mille(500) => {
-                node_count += 1;
-                Change::Join(NodeId(node_count))
+                // One that was never there, or one that left.
+                let left = (1..=node_count).map(NodeId).find(|node| !newest.is_member(*node));
+                let rejoins = left.filter(|_| draw.per_mille(600));
+                Change::Join(rejoins.unwrap_or_else(|| {
+                    node_count += 1;
+                    NodeId(node_count)
+                }))
             }
             _ => Change::Leave(*draw.pick(newest.members())),
         };
@@ -183,27 +207,65 @@ pub fn drawn(draw: &mut Draw) -> Moves {
         copied_weight_max: *draw.pick(&[0, 2, 1 << 20]),
         ..moves.options
     };
-    Moves { options, ..moves }.leased(Lease { retires: draw.per_mille(500), ..LEASE })
+    let moves = Moves { options, ..moves }.leased(Lease { retires: draw.per_mille(500), ..LEASE });
+    if draw.per_mille(500) { drawn_storage(moves, draw) } else { moves }
+}
+
+/// The same, with machines that have storage of their own.
+#[must_use]
+pub fn drawn_storage(moves: Moves, draw: &mut Draw) -> Moves {
+    let times = moves.nodes().map(|_| draw.below(5) as usize).collect();
+    moves.stored(times)
+}
+
+/// A node before its records are replayed.
+fn node(moves: &Moves, node: u32, machine: Lists) -> Node<Lists> {
+    let node = Node::new(NodeId(node), moves.founded(), moves.options.clone(), machine);
+    (moves.alter)(node.configured_by(vec![DECIDER]))
+}
+
+/// Lets machines keep what they stored, and tells them to store what they have.
+fn housed(cast: Cast<Part>, moves: &Moves, times: &[usize]) -> Cast<Part> {
+    let whole = moves.clone();
+    let cast = cast.reopens(move |pid, dead, chance| match dead {
+        Part::Housed(housed) => {
+            let found = node(&whole, pid.node.0, housed.left(chance));
+            Part::Housed(Box::new(Housed::new(found)))
+        }
+        Part::Chain(Role::Client(_)) => Part::Chain(Role::Client(Client::new(ClientBounds::default()))),
+        Part::Chain(Role::Node(_)) => panic!("nodes have storage here"),
+        Part::Decider(_) => Part::Decider(decider(&whole)),
+    });
+    moves.nodes().zip(times).filter(|(_, times)| **times > 0).fold(cast, |cast, (node, times)| {
+        cast.tells(Pid::outside(node, HOST), Pid::chain(node, 0), (0..*times).map(|_| Message::Checkpoint))
+    })
+}
+
+fn decider(moves: &Moves) -> Decider {
+    Decider::new(moves.plan.clone(), moves.nodes().map(NodeId).collect(), moves.founded(), moves.lease)
 }
 
 /// The cast of an instance.
 #[must_use]
 pub fn cast(moves: &Moves) -> Cast<Part> {
-    let founded = moves.founded();
     let mut cast = Cast::new();
-    for node in moves.nodes() {
-        let member = Node::new(NodeId(node), founded.clone(), moves.options.clone(), Lists::default());
-        let member = (moves.alter)(member.configured_by(vec![DECIDER]));
-        cast = cast.process(Pid::chain(node, 0), Part::Chain(Role::Node(Box::new(member))));
-        let pid = Pid::client(node, 0);
-        cast = if moves.people.iter().any(|(at, _)| *at == node) {
+    for number in moves.nodes() {
+        let part = match moves.stores {
+            Some(_) => Part::Housed(Box::new(Housed::new(node(moves, number, Lists::stored())))),
+            None => Part::Chain(Role::Node(Box::new(node(moves, number, Lists::default())))),
+        };
+        cast = cast.process(Pid::chain(number, 0), part);
+        let pid = Pid::client(number, 0);
+        cast = if moves.people.iter().any(|(at, _)| *at == number) {
             cast.process(pid, Part::Chain(Role::Client(Client::new(ClientBounds::default()))))
         } else {
             cast.absent(pid)
         };
     }
-    let decider = Decider::new(moves.plan.clone(), moves.nodes().map(NodeId).collect(), founded, moves.lease);
-    cast = cast.process(DECIDER, Part::Decider(decider));
+    cast = cast.process(DECIDER, Part::Decider(decider(moves)));
+    if let Some(times) = &moves.stores {
+        cast = housed(cast, moves, times);
+    }
     for (at, (node, wishes)) in (0..).zip(&moves.people) {
         let asks = (1..).zip(wishes).map(|(token, wish)| Message::Ask { token, request: request(*wish) });
         cast = cast.asks(Pid::outside(*node, at), Pid::client(*node, 0), asks.collect::<Vec<_>>());
@@ -221,18 +283,23 @@ fn claims(cast: Cast<Part>, moves: &Moves) -> Cast<Part> {
         .always("what is committed is on the disks of all members", move |view| commits_are_durable(view, node_count))
         .always("members that applied the same are the same", move |view| replicas_agree(view, node_count))
         .sometimes("everything is answered", |view| view.all_answered())
-        .sometimes("the plan is carried out", move |view| newest(view).is_some_and(|it| it.prefix_len() == ends_at));
+        .sometimes("the plan is carried out", move |view| newest(view).is_some_and(|it| it.prefix_len() == ends_at))
+        .finally("who can be admitted is", |view| decider_of(view).is_none_or(|decider| !decider.waits_for_joiner()));
     let reads = moves.people.iter().flat_map(|(_, wishes)| wishes).any(|wish| matches!(wish, Wish::Read(_)));
     by_key(if reads { cast.sometimes("a read sees an append", sees_an_append) } else { cast })
 }
 
-/// The newest configuration that anyone knows.
-fn newest<'a>(view: &View<'a, Part>) -> Option<&'a Configuration> {
-    // What the decider wrote down is what it decided, whether or not it is up.
+/// What the decider wrote down is what it decided, whether or not it is up.
+fn decider_of<'a>(view: &View<'a, Part>) -> Option<&'a Decider> {
     match (view.process(DECIDER), view.durable(DECIDER)) {
-        (Some(Part::Decider(decider)), _) | (None, Part::Decider(decider)) => Some(decider.newest()),
+        (Some(Part::Decider(decider)), _) | (None, Part::Decider(decider)) => Some(decider),
         _ => None,
     }
+}
+
+/// The newest configuration that anyone knows.
+fn newest<'a>(view: &View<'a, Part>) -> Option<&'a Configuration> {
+    decider_of(view).map(Decider::newest)
 }
 
 /// Whatever any node takes for committed is in the log on the disk of every member of the newest configuration.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use quorate_model::{DecodeError, Machine, Reader, Wire};
 
+use super::shelf::{ByKey, Shelf};
 use crate::linearizable::{Keyed, Spec};
 
 /// Appends an item to the list of a key.
@@ -27,14 +28,43 @@ pub struct Read {
 /// The machine.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Lists {
-    by_key: BTreeMap<u32, Vec<u32>>,
+    by_key: ByKey,
+    /// Storage of its own, if it has one.
+    shelf: Option<Shelf>,
+}
+
+impl Lists {
+    /// Empty lists with storage of their own.
+    #[must_use]
+    pub fn stored() -> Self {
+        Self { shelf: Some(Shelf::default()), ..Self::default() }
+    }
+
+    /// What was found in storage.
+    pub(super) fn found((shelf, by_key): (Shelf, ByKey)) -> Self {
+        Self { by_key, shelf: Some(shelf) }
+    }
+
+    pub(super) fn shelf(&self) -> Option<&Shelf> {
+        self.shelf.as_ref()
+    }
+
+    pub(super) fn shelf_mut(&mut self) -> Option<&mut Shelf> {
+        self.shelf.as_mut()
+    }
+
+    /// Whether both say the same, wherever it is stored.
+    #[must_use]
+    pub fn say_the_same(&self, other: &Self) -> bool {
+        self.by_key == other.by_key
+    }
 }
 
 impl Machine for Lists {
     type Command = Append;
     type Query = Read;
     type Answer = Vec<u32>;
-    type Snapshot = BTreeMap<u32, Vec<u32>>;
+    type Snapshot = ByKey;
 
     fn apply(&mut self, _: u64, command: &Append) -> Vec<u32> {
         let list = self.by_key.entry(command.key).or_default();
@@ -50,15 +80,15 @@ impl Machine for Lists {
         command.key == query.key
     }
 
-    fn snapshot(&self) -> BTreeMap<u32, Vec<u32>> {
+    fn snapshot(&self) -> ByKey {
         self.by_key.clone()
     }
 
-    fn restore(&mut self, snapshot: BTreeMap<u32, Vec<u32>>) {
+    fn restore(&mut self, snapshot: ByKey) {
         self.by_key = snapshot;
     }
 
-    fn page(snapshot: &BTreeMap<u32, Vec<u32>>, at: &[u8], bytes_max: usize) -> (Bytes, Option<Bytes>) {
+    fn page(snapshot: &ByKey, at: &[u8], bytes_max: usize) -> (Bytes, Option<Bytes>) {
         let from = at.try_into().map_or(0, u32::from_be_bytes);
         let mut page = BTreeMap::new();
         for (key, list) in snapshot.range(from..) {
@@ -71,11 +101,26 @@ impl Machine for Lists {
     }
 
     fn blank(&self) -> Self {
-        Self::default()
+        Self { by_key: ByKey::new(), shelf: self.shelf.as_ref().map(Shelf::draft) }
+    }
+
+    fn recovered(&self) -> Option<(u64, Bytes)> {
+        self.shelf.as_ref()?.marker()
+    }
+
+    fn stored(&self) -> Option<u64> {
+        let marker = self.shelf.as_ref()?.marker();
+        Some(marker.map_or(0, |(index, _)| index)) // nothing is stored yet, but it will be stored here
+    }
+
+    fn checkpoint(&mut self, index: u64, beside: Bytes) {
+        if let Some(shelf) = &mut self.shelf {
+            shelf.begin(index, beside, self.by_key.clone());
+        }
     }
 
     fn paste(&mut self, page: Bytes) -> Result<(), DecodeError> {
-        self.by_key.extend(BTreeMap::<u32, Vec<u32>>::from_bytes(page)?);
+        self.by_key.extend(ByKey::from_bytes(page)?);
         Ok(())
     }
 }

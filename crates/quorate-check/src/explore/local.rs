@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 use quorate_model::{AlarmChange, Choose, Context, Event, Instant, Outbox, Pid, Process, Service};
 
 use super::Explorable;
-use super::state::{Actor, Flight, SetAlarm};
+use super::state::{Actor, Flight, Kept, SetAlarm};
 use crate::cast::Cast;
 use crate::fingerprint::{Fingerprinter, PlainHash, fingerprint};
 
@@ -120,6 +120,8 @@ impl<P: Explorable> Hosting<'_, P> {
     /// A process before its first start.
     pub fn unstarted(&self, index: usize) -> Arc<Actor<P>> {
         let durable = Arc::new(self.cast.seats[index].1.clone());
+        let keeps = self.keep_durable && self.cast.reopen.is_some();
+        let kept = keeps.then(|| Arc::new(Kept { opened: P::clone(&durable), log: Vec::new() }));
         let mut actor = Actor {
             live: None,
             outbox: Outbox::new(),
@@ -127,6 +129,7 @@ impl<P: Explorable> Hosting<'_, P> {
             durable_print: fingerprint(&durable),
             durable,
             unsynced_count: 0,
+            kept,
             print: 0,
         };
         actor.reprint(index);
@@ -147,6 +150,7 @@ impl<P: Explorable> Hosting<'_, P> {
             let mut synced_count = 0;
             match stimulus {
                 Stimulus::Start => {
+                    read_again(&mut next);
                     next.live = Some(P::clone(&next.durable));
                     synced_count = self.step(index, &mut next, now, Event::Start, &mut chance);
                 }
@@ -159,7 +163,7 @@ impl<P: Explorable> Hosting<'_, P> {
                     synced_count = self.step(index, &mut next, now, Event::Alarm(*timer), &mut chance);
                 }
                 Stimulus::Sync => synced_count = self.sync(&mut next),
-                Stimulus::Crash { kept } => crash(&mut next, *kept),
+                Stimulus::Crash { kept } => self.crash(index, &mut next, *kept, &mut chance),
             }
             let outputs = self.release(index, &mut next);
             next.reprint(index);
@@ -188,6 +192,9 @@ impl<P: Explorable> Hosting<'_, P> {
             if self.keep_durable {
                 Arc::make_mut(&mut next.durable).replay(record.clone());
             }
+            if let Some(kept) = &mut next.kept {
+                Arc::make_mut(kept).log.push(record.clone());
+            }
             count += 1;
         }
         if count > 0 {
@@ -197,6 +204,23 @@ impl<P: Explorable> Hosting<'_, P> {
             }
         }
         count
+    }
+
+    fn crash(&self, index: usize, next: &mut Actor<P>, kept: usize, chance: &mut Scripted) {
+        let records: Vec<P::Record> = next.outbox.unsynced().take(kept).cloned().collect();
+        if kept > 0 {
+            let durable = Arc::make_mut(&mut next.durable);
+            records.iter().for_each(|record| durable.replay(record.clone()));
+            next.durable_print = fingerprint(durable);
+        }
+        if let (Some(beside), Some(reopen), Some(dead)) = (&mut next.kept, &self.cast.reopen, &next.live) {
+            let beside = Arc::make_mut(beside);
+            beside.log.extend(records);
+            beside.opened = reopen(self.cast.seats[index].0, dead, chance);
+        }
+        next.live = None;
+        next.outbox = Outbox::new();
+        next.alarms.clear();
     }
 
     fn release(&self, index: usize, next: &mut Actor<P>) -> Vec<Left<P>> {
@@ -223,17 +247,14 @@ impl<P: Explorable> Hosting<'_, P> {
     }
 }
 
-fn crash<P: Explorable>(next: &mut Actor<P>, kept: usize) {
-    if kept > 0 {
-        let durable = Arc::make_mut(&mut next.durable);
-        for record in next.outbox.unsynced().take(kept) {
-            durable.replay(record.clone());
-        }
-        next.durable_print = fingerprint(durable);
+/// Reads the log again, over what was kept beside it.
+fn read_again<P: Explorable>(next: &mut Actor<P>) {
+    if let Some(kept) = &next.kept {
+        let mut opened = kept.opened.clone();
+        kept.log.iter().for_each(|record| opened.replay(record.clone()));
+        next.durable = Arc::new(opened);
+        next.durable_print = fingerprint(&next.durable);
     }
-    next.live = None;
-    next.outbox = Outbox::new();
-    next.alarms.clear();
 }
 
 fn change_alarm<T: Copy + Ord>(alarms: &mut Vec<SetAlarm<T>>, change: AlarmChange<T>, now: Option<Instant>) {

@@ -34,7 +34,23 @@ pub(super) struct Actor<P: Process> {
     pub durable: Arc<P>,
     pub durable_print: u128,
     pub unsynced_count: usize,
+    /// Where processes keep something beside their log.
+    pub kept: Option<Arc<Kept<P>>>,
     pub print: u128,
+}
+
+/// What a process starts from that keeps something beside its log: the log is read again over that.
+pub(super) struct Kept<P: Process> {
+    /// What it is before its records are replayed.
+    pub opened: P,
+    /// What is durable of the log.
+    pub log: Vec<P::Record>,
+}
+
+impl<P: Explorable> Clone for Kept<P> {
+    fn clone(&self) -> Self {
+        Self { opened: self.opened.clone(), log: self.log.clone() }
+    }
 }
 
 impl<P: Explorable> Actor<P> {
@@ -46,6 +62,10 @@ impl<P: Explorable> Actor<P> {
         self.outbox.hash(&mut hasher);
         self.alarms.hash(&mut hasher);
         hasher.write_u128(self.durable_print);
+        if let Some(kept) = &self.kept {
+            kept.opened.hash(&mut hasher);
+            kept.log.hash(&mut hasher);
+        }
         self.print = hasher.print();
     }
 }
@@ -59,6 +79,7 @@ impl<P: Explorable> Clone for Actor<P> {
             durable: Arc::clone(&self.durable),
             durable_print: self.durable_print,
             unsynced_count: self.unsynced_count,
+            kept: self.kept.clone(),
             print: self.print,
         }
     }

@@ -30,6 +30,10 @@ use crate::fingerprint::Fingerprinter;
 /// The kind of a message's frame.
 const MESSAGE: u8 = 1;
 
+/// How often a log is compacted when it becomes durable, where processes keep something beside it: what then counts is what
+/// they keep.
+const COMPACTED_PER_MILLE: u32 = 100;
+
 enum Happening<T> {
     Arrive { from: usize, to: usize, id: u64, frame: Bytes, damaged: bool },
     Ring { seat: usize, timer: T, life: u32, setting: u64 },
@@ -47,6 +51,8 @@ struct Seat<P: Process> {
     pid: Pid,
     node: usize,
     live: Option<P>,
+    /// What it is before its records are replayed.
+    opened: P,
     /// The fold of what is durable.
     durable: P,
     outbox: Outbox<P>,
@@ -140,6 +146,7 @@ impl<'a, P: Simulated> World<'a, P> {
                 pid: *pid,
                 node: ids.binary_search(&pid.node).expect("the ids are those of the seats"),
                 live: None,
+                opened: process.clone(),
                 durable: process.clone(),
                 outbox: Outbox::new(),
                 disk: Disk::default(),
@@ -388,6 +395,12 @@ impl<'a, P: Simulated> World<'a, P> {
             Err(error) => return self.failure = Some(format!("what was written is read back ({error})")),
         }
         it.outbox.synced(count);
+        let keeps = self.cast.reopen.is_some();
+        if let Some(live) = it.live.as_ref().filter(|_| keeps && it.disk.unsynced_count() == 0)
+            && self.draw.per_mille(COMPACTED_PER_MILLE)
+        {
+            it.disk.compact(live.compact()); // as a host does when the log has grown
+        }
         let pid = it.pid;
         self.note(pid, 6, count as u64, || What::Sync { count });
         self.begin_sync(seat);

@@ -55,6 +55,7 @@ impl<P: Simulated> World<'_, P> {
             if self.seats[seat].node != node || self.seats[seat].live.is_none() {
                 continue;
             }
+            self.keep(seat);
             let it = &mut self.seats[seat];
             it.live = None;
             it.outbox = Outbox::new();
@@ -77,27 +78,43 @@ impl<P: Simulated> World<'_, P> {
         self.after(down, Happening::Restart { node });
     }
 
+    /// What a process that dies keeps beside its log is what it starts from.
+    fn keep(&mut self, seat: usize) {
+        let it = &mut self.seats[seat];
+        if let (Some(reopen), Some(dead)) = (&self.cast.reopen, &it.live) {
+            it.opened = reopen(it.pid, dead, &mut self.draw);
+        }
+    }
+
+    /// What comes of the log, over what was kept beside it.
+    fn recovered(&mut self, seat: usize) -> Option<P> {
+        let it = &mut self.seats[seat];
+        let mut process = it.opened.clone();
+        match it.disk.recover::<P::Record>() {
+            Ok(records) => records.into_iter().for_each(|record| process.replay(record)),
+            Err(error) => {
+                self.failure = Some(format!("a log is read back after a crash ({error})"));
+                return None;
+            }
+        }
+        Some(process)
+    }
+
     pub(super) fn restart(&mut self, node: usize) {
         for seat in 0..self.seats.len() {
             if self.seats[seat].node != node || self.seats[seat].live.is_some() {
                 continue;
             }
-            let mut process = self.cast.seats[seat].1.clone();
-            let it = &mut self.seats[seat];
-            match it.disk.recover::<P::Record>() {
-                Ok(records) => records.into_iter().for_each(|record| process.replay(record)),
-                Err(error) => return self.failure = Some(format!("a log is read back after a crash ({error})")),
-            }
+            let Some(mut process) = self.recovered(seat) else { return };
             // Sometimes from a snapshot, as after a compaction.
             if self.draw.per_mille(300) {
-                it.disk.compact(process.compact());
-                let mut compacted = self.cast.seats[seat].1.clone();
-                match it.disk.recover::<P::Record>() {
-                    Ok(records) => records.into_iter().for_each(|record| compacted.replay(record)),
-                    Err(error) => return self.failure = Some(format!("a snapshot is read back ({error})")),
-                }
+                self.seats[seat].disk.compact(process.compact());
+                self.seats[seat].live = Some(process);
+                self.keep(seat);
+                let Some(compacted) = self.recovered(seat) else { return };
                 process = compacted;
             }
+            let it = &mut self.seats[seat];
             it.durable = process.clone();
             it.live = Some(process);
             let pid = it.pid;

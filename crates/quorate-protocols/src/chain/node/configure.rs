@@ -80,7 +80,9 @@ impl<M: Machine> Node<M> {
         self.configuration = next;
         let holds_something = self.log.last() > 0 || self.applied > 0;
         if begins_to_join && holds_something && !self.breaks(Mutant::JoinsWithOldLog) {
-            let blank = self.machine.blank();
+            // Beside what is put aside, if anything is: that is still wanted, should the copy that ends this join be in it.
+            let aside = self.aside.as_ref().filter(|_| !self.breaks(Mutant::ForgetsAside));
+            let blank = aside.unwrap_or(&self.machine).blank();
             let held = core::mem::replace(&mut self.machine, blank);
             self.aside.get_or_insert(held);
             (self.log, self.sessions) = (Log::new(0), Sessions::new(self.me));
@@ -88,6 +90,7 @@ impl<M: Machine> Node<M> {
             self.full_at = self.full_at.map(|_| 0);
             self.unapplied.clear();
             self.missing = None;
+            self.taken = None;
         }
     }
 
@@ -104,7 +107,11 @@ impl<M: Machine> Node<M> {
         // Whoever was the tail so far, what it committed is in our log; what is not in it is not committed, and may never be.
         self.floor = self.log.last();
         self.said_in_step = false;
-        (self.given, self.kept_weight, self.taken) = (None, 0, None);
+        (self.given, self.kept_weight) = (None, 0);
+        if self.is_member() || !self.is_in_line() {
+            self.taken = None;
+        }
+        self.end_copy();
         match self.trouble {
             Some(Trouble::LostOwn { .. } | Trouble::CannotCopy) => self.joined = false,
             Some(Trouble::LostBySuccessor { .. }) | None => {

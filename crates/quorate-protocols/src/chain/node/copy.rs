@@ -14,6 +14,10 @@
 //! The tail keeps the log behind the snapshot until the joiner has it, up to a bound; beyond it the tail forgets, and the
 //! joiner, which then lacks something, is copied to once more. A restart of either side begins the copy anew: pages are
 //! volatile, and the tail's greeting tells of its new life.
+//!
+//! **A copy is never behind the log.** Entries may come while a copy is under way: such that were sent before it. They end it,
+//! for what they bring is all that is lacking. But once the copy is being made durable it is what a restart would find, so then
+//! it is waited for, and what comes meanwhile is dropped. Else the machine would be the copy's, and the log be past it.
 
 use bytes::Bytes;
 use quorate_model::{Context, Machine, Wire};
@@ -32,7 +36,7 @@ pub(super) struct Given<S, A> {
     index: u64,
     snapshot: S,
     sessions: Sessions<A>,
-    /// Whether the joiner asked for a further page: it goes on by itself.
+    /// Whether the joiner asked for a further page since the alarm rang last: it goes on by itself.
     fetched: bool,
 }
 
@@ -48,6 +52,19 @@ pub(super) struct Taken<M, A> {
 }
 
 impl<M: Machine> Node<M> {
+    /// All machines that are held: our own, one that is put aside while the log is replayed, one that is copied into. A host
+    /// that keeps their storage asks.
+    pub fn machines(&self) -> impl Iterator<Item = &M> {
+        let copied_into = self.taken.as_ref().map(|taken| &taken.machine);
+        core::iter::once(&self.machine).chain(&self.aside).chain(copied_into)
+    }
+
+    /// The same, for what is not part of their state.
+    pub fn machines_mut(&mut self) -> impl Iterator<Item = &mut M> {
+        let copied_into = self.taken.as_mut().map(|taken| &mut taken.machine);
+        core::iter::once(&mut self.machine).chain(&mut self.aside).chain(copied_into)
+    }
+
     /// The joiner lacks what our log does not hold any more.
     pub(super) fn give(&mut self, stamp: Stamp, cx: &mut Context<'_, Self>) {
         let Some(joiner) = self.own_joiner() else { return };
@@ -93,7 +110,8 @@ impl<M: Machine> Node<M> {
         if !lacks_it || !self.has_room() {
             return; // of a copy that is over; or asked for again by the alarm
         }
-        if at.is_empty() && self.taken.as_ref().is_none_or(|taken| taken.index != index) {
+        // Late pages may be of an older copy.
+        if at.is_empty() && self.taken.as_ref().is_none_or(|taken| taken.index < index && taken.sessions.is_none()) {
             self.taken = Some(Taken { index, at: Bytes::new(), machine: self.machine.blank(), sessions: None });
         }
         let wanted = |taken: &&mut Taken<_, _>| taken.index == index && taken.at == *at && taken.sessions.is_none();
@@ -118,6 +136,16 @@ impl<M: Machine> Node<M> {
         }
     }
 
+    /// Whether a copy is whole, and not durable yet.
+    pub(super) fn awaits_copy(&self) -> bool {
+        self.taken.as_ref().is_some_and(|taken| taken.sessions.is_some()) && !self.breaks(Mutant::BeginsBehindLog)
+    }
+
+    /// What was copied so far is not wanted any more, unless it is the whole: that may count after a restart.
+    pub(super) fn end_copy(&mut self) {
+        self.taken.take_if(|taken| taken.sessions.is_none());
+    }
+
     fn cannot_copy(&mut self) {
         self.taken = None;
         self.trouble = Some(Trouble::CannotCopy);
@@ -125,6 +153,9 @@ impl<M: Machine> Node<M> {
 
     /// The alarm rang: perhaps a page was lost, perhaps our storage has caught up.
     pub(super) fn go_on_copying(&mut self, cx: &mut Context<'_, Self>) {
+        if let Some(given) = &mut self.given {
+            given.fetched = false;
+        }
         self.fetch(cx);
         self.begin_from_copy(cx);
     }

@@ -64,7 +64,7 @@ impl<M: Machine> Node<M> {
             self.floor = self.floor.max(last);
         }
         if self.up.boot != Some(stamp.boot) {
-            self.taken = None;
+            self.end_copy();
         }
         self.up.boot = Some(stamp.boot);
         self.up.greeted = Some(last);

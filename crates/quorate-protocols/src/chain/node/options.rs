@@ -88,6 +88,10 @@ pub enum Mutant {
     ForgetsInStep,
     /// Begins to join with what it has of an earlier membership.
     JoinsWithOldLog,
+    /// Puts its machine aside for a blank one that is made beside a blank one, which deletes what was put aside.
+    ForgetsAside,
+    /// Begins from a copy though entries that are not in it came in the meantime.
+    BeginsBehindLog,
     /// Answers reads though its right to has run out.
     ReadsAfterLease,
     /// Counts a right from when it hears that it was granted.

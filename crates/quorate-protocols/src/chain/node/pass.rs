@@ -64,6 +64,9 @@ impl<M: Machine> Node<M> {
 
     /// The predecessor sends entries, the first of them at `first`.
     pub(super) fn forwarded(&mut self, first: u64, entries: &Batch<M::Command>, cx: &mut Context<'_, Self>) {
+        if self.awaits_copy() {
+            return; // it will be sent again, if the copy lacks it
+        }
         let next = self.log.last() + 1;
         let known = usize::try_from(next.saturating_sub(first)).unwrap_or(usize::MAX);
         let fitting = self.fitting_len(first, entries.len());
@@ -74,6 +77,9 @@ impl<M: Machine> Node<M> {
         if first > next {
             self.up.greeted = Some(self.log.last());
             return self.welcome(cx); // a gap: say where our log ends
+        }
+        if known < entries.len() {
+            self.end_copy();
         }
         match if self.breaks(Mutant::ReordersOnResend) { 0 } else { known } {
             0 => self.take(entries.clone(), cx),
