@@ -1,9 +1,10 @@
-//! Chores of the repository: `cargo xtask gate | tidy | codegen`.
+//! Chores of the repository: `cargo xtask gate | tidy | lab | codegen`.
 
 #[cfg(feature = "codegen")]
 mod codegen;
 mod tidy;
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -28,8 +29,29 @@ enum Chore {
     },
     /// Layering, file lengths, glossary, bans, reasons.
     Tidy,
+    /// Real clusters to which real faults happen.
+    Lab {
+        #[command(subcommand)]
+        lab: Lab,
+    },
     /// Writes the code of the wire formats. Needs `--features codegen`.
     Codegen,
+}
+
+#[derive(Subcommand)]
+enum Lab {
+    /// Five nodes in network namespaces of their own, under load, and every fault. Root; on loopback otherwise, with less.
+    Cluster {
+        /// For how long, in minutes.
+        #[arg(long, default_value_t = 10.0)]
+        minutes: f64,
+        /// Where chance begins.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Print the report as JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -37,8 +59,26 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().chore {
         Chore::Tidy => tidy::tidy(root),
         Chore::Gate { seeds_s } => gate(root, seeds_s),
+        Chore::Lab { lab: Lab::Cluster { minutes, seed, json } } => cluster(root, minutes, seed, json),
         Chore::Codegen => codegen(root),
     }
+}
+
+/// Builds what it takes and becomes it, so that Ctrl-C meets the lab itself, which cleans up.
+fn cluster(root: &Path, minutes: f64, seed: u64, json: bool) -> anyhow::Result<()> {
+    cargo(root, "build", &["build", "--release", "-q", "-p", "quorate", "-p", "quorate-chaos"])?;
+    let mut lab = Command::new(env!("CARGO"));
+    lab.args(["run", "--release", "-q", "-p", "quorate-chaos", "--", "lab"]);
+    lab.args(["--minutes", &minutes.to_string(), "--seed", &seed.to_string()]).args(json.then_some("--json"));
+    Err(lab.current_dir(root).exec()).context("cannot run cargo")
+}
+
+fn cargo(root: &Path, name: &str, words: &[&str]) -> anyhow::Result<()> {
+    let status = Command::new(env!("CARGO")).args(words).current_dir(root).status().context("cannot run cargo")?;
+    if !status.success() {
+        bail!("{name} failed: cargo {}", words.join(" "));
+    }
+    Ok(())
 }
 
 #[cfg(feature = "codegen")]
@@ -62,10 +102,7 @@ fn gate(root: &Path, seeds_s: u32) -> anyhow::Result<()> {
     ];
     for (name, words) in steps {
         let begun = Instant::now();
-        let status = Command::new(env!("CARGO")).args(*words).current_dir(root).status().context("cannot run cargo")?;
-        if !status.success() {
-            bail!("{name} failed: cargo {}", words.join(" "));
-        }
+        cargo(root, name, words)?;
         println!("{name}: good, {:.0} s", begun.elapsed().as_secs_f64());
     }
     Ok(())

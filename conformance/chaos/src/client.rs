@@ -12,7 +12,6 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::time::sleep;
 
-use crate::Args;
 use crate::history::{Ask, Final, Key, Operation, PREFIX, PREFIX_END, Run, SLOTS, Seen, Told, Value};
 
 const RANGE: &str = "/etcdserverpb.KV/Range";
@@ -39,12 +38,12 @@ pub struct Client {
 
 impl Client {
     /// A client whose chance and whose first node follow from its number.
-    pub fn new(run: Arc<Run>, number: u32, args: &Args) -> Self {
+    pub fn new(run: Arc<Run>, number: u32, patience: Duration) -> Self {
         let links: Vec<_> = run.endpoints.iter().map(|endpoint| Link::new(endpoint)).collect();
         let chance = ChaCha8Rng::seed_from_u64(run.seed.wrapping_mul(1_000_003) + u64::from(number) + 1);
         let seen = vec![Seen::default(); run.groups as usize];
-        let at = number as usize % links.len();
-        Self { run, number, links, at, patience: Duration::from_secs_f64(args.patience_s), chance, seen }
+        let at = number as usize % run.here().count().max(1);
+        Self { run, number, links, at, patience, chance, seen }
     }
 
     /// Asks `rate` times a second until the run stops.
@@ -67,6 +66,7 @@ impl Client {
             6..=8 => Ask::Cas(key, self.seen[group as usize][key.slot as usize]),
             _ => Ask::Swap(group),
         };
+        self.at = self.run.here_from(self.at);
         let number = self.run.number();
         let invoked = self.run.now();
         let outcome = self.ask(ask, number).await;
@@ -74,7 +74,7 @@ impl Client {
         let told = match outcome {
             Ok(told) => told,
             Err(error) => {
-                self.at = (self.at + 1) % self.links.len();
+                self.at += 1;
                 sleep(AFTER_REFUSAL).await;
                 match error.is_surely_without_effect() {
                     true => Told::Refused(error.kind()),
@@ -177,7 +177,7 @@ pub async fn revision(endpoint: &str) -> anyhow::Result<i64> {
 /// What each node's store holds, when all is over.
 pub async fn finals(run: &Run) -> anyhow::Result<Vec<Final>> {
     let mut finals = Vec::new();
-    for endpoint in &run.endpoints {
+    for endpoint in run.here() {
         finals.push(everything(&Link::new(endpoint)).await.with_context(|| format!("after the run, {endpoint}"))?);
     }
     Ok(finals)

@@ -153,6 +153,25 @@ impl History {
     }
 }
 
+impl History {
+    /// When each acknowledged write was answered, in order.
+    pub fn acknowledged(&self) -> Vec<u64> {
+        let wrote = |operation: &&Operation| {
+            matches!(operation.told, Told::Done { held: true, .. }) && !operation.ask.writes().is_empty()
+        };
+        let mut times: Vec<u64> = self.operations.iter().filter(wrote).map(|operation| operation.returned).collect();
+        times.sort_unstable();
+        times
+    }
+}
+
+/// The longest time between two of `times`, which are in order, that has a part in `from..=until`.
+pub fn longest_gap(times: &[u64], from: u64, until: u64) -> u64 {
+    let first = times.partition_point(|&at| at <= from).saturating_sub(1);
+    let last = times.partition_point(|&at| at <= until).min(times.len().saturating_sub(1));
+    times.get(first..=last).map_or(0, |part| part.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0))
+}
+
 /// What clients, watchers and faults share.
 pub struct Run {
     /// Where the nodes are.
@@ -161,6 +180,8 @@ pub struct Run {
     pub seed: u64,
     /// How many groups of keys there are.
     pub groups: u32,
+    /// Which of them are nodes at present: others come and go.
+    here: Vec<AtomicBool>,
     began: Instant,
     numbers: AtomicU64,
     stopped: AtomicBool,
@@ -169,19 +190,41 @@ pub struct Run {
 }
 
 impl Run {
-    /// A run that begins now.
-    pub fn new(endpoints: &[String], seed: u64, groups: u32) -> Self {
-        let history = History { watchers: vec![Vec::new(); endpoints.len() + 1], ..Default::default() };
+    /// A run that begins now, when nodes are at the first `here_count` of `endpoints`.
+    pub fn new(endpoints: &[String], here_count: usize, seed: u64, groups: u32) -> Self {
+        let history = History { watchers: vec![Vec::new(); here_count + 1], ..Default::default() };
         Self {
             endpoints: endpoints.to_vec(),
             seed,
             groups,
+            here: (0..endpoints.len()).map(|at| AtomicBool::new(at < here_count)).collect(),
             began: Instant::now(),
             numbers: AtomicU64::new(1),
             stopped: AtomicBool::new(false),
             last_revision: AtomicI64::new(i64::MAX),
             history: Mutex::new(history),
         }
+    }
+
+    /// Says whether a node is at endpoint `at`.
+    pub fn set_here(&self, at: usize, here: bool) {
+        self.here[at].store(here, Ordering::Release);
+    }
+
+    /// Whether a node is at endpoint `at`.
+    pub fn is_here(&self, at: usize) -> bool {
+        self.here[at].load(Ordering::Acquire)
+    }
+
+    /// The first endpoint from `at` on, and around, where a node is; `at` if there is none.
+    pub fn here_from(&self, at: usize) -> usize {
+        let count = self.endpoints.len();
+        (at..at + count).map(|at| at % count).find(|&at| self.is_here(at)).unwrap_or(at % count)
+    }
+
+    /// Where nodes are.
+    pub fn here(&self) -> impl Iterator<Item = &String> {
+        self.endpoints.iter().enumerate().filter(|(at, _)| self.is_here(*at)).map(|(_, endpoint)| endpoint)
     }
 
     /// Nanoseconds since it began, on the monotonic clock.

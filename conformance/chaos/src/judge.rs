@@ -48,9 +48,9 @@ impl Verdict {
         self.failed.is_empty()
     }
 
-    /// How many of [`CHECKS`] failed.
-    pub fn failed_checks(&self) -> usize {
-        self.failed.len()
+    /// Each of [`CHECKS`], and whether it passed.
+    pub fn checks(&self) -> impl Iterator<Item = (&'static str, bool)> {
+        CHECKS.iter().enumerate().map(|(number, check)| (*check, !self.failed.contains(&number)))
     }
 }
 

@@ -1,5 +1,5 @@
 //! A watcher: hears every change from a revision on. When its stream breaks it asks again from where it was, the first
-//! ones always the same node, the last one the next node each time.
+//! ones always the same node as long as it is one, the last one the next node each time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,10 +25,11 @@ const SETTLE_WITHIN: Duration = Duration::from_secs(30);
 
 /// Watches from revision `next` until the run's last one was heard.
 pub async fn watch(run: Arc<Run>, number: usize, mut next: i64) {
-    let hops = number == run.endpoints.len();
+    let hops = number + 1 == run.write().watchers.len();
     let mut at = if hops { 0 } else { number };
     let mut over_since = None;
     loop {
+        at = run.here_from(at);
         // What broke is asked for again; why it broke is the cluster's business, as long as nothing is missing at the end.
         if let Err(Ended::Malformed(why)) = listen(&run, number, at, &mut next, &mut over_since).await {
             return run.write().malformed.push(format!("watcher {number}: {why}"));
@@ -37,7 +38,7 @@ pub async fn watch(run: Arc<Run>, number: usize, mut next: i64) {
             return;
         }
         if hops {
-            at = (at + 1) % run.endpoints.len();
+            at += 1;
         }
         sleep(PAUSE).await;
     }

@@ -10,8 +10,8 @@ use rand_chacha::ChaCha8Rng;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::Args;
-use crate::history::{History, Run, Told};
+use crate::history::{History, Run, longest_gap};
+use crate::load::{Load, LoadArgs};
 
 /// How long a command may take.
 const COMMAND_WITHIN: Duration = Duration::from_secs(20);
@@ -24,20 +24,62 @@ const ASK_EVERY: Duration = Duration::from_millis(20);
 /// Kills between two lines about how far the run is.
 const REPORT_EVERY: u32 = 20;
 
+/// How long a whole run may take per kill, before it is given up: far more than a node needs to come back.
+const ROUND_WITHIN: Duration = Duration::from_secs(90);
+
+/// Kills nodes of a cluster that commands start and end.
+#[derive(clap::Args, Clone, Debug)]
+pub struct KillArgs {
+    /// The nodes' client addresses, in the order of their indexes.
+    #[arg(long, value_delimiter = ',', default_value = "127.0.0.1:2379,127.0.0.1:22379,127.0.0.1:32379")]
+    endpoints: Vec<String>,
+    /// The command that kills node `{node}` (counted from 0) and returns when it is dead.
+    #[arg(long)]
+    kill: String,
+    /// The command that starts node `{node}` again and returns at once.
+    #[arg(long)]
+    start: String,
+    /// How many kills.
+    #[arg(long, default_value_t = 200)]
+    kills: u32,
+    /// At most so long between a node's return and the next kill.
+    #[arg(long, default_value_t = 600)]
+    calm_ms_max: u64,
+    /// At most so long between a node's death and its restart.
+    #[arg(long, default_value_t = 600)]
+    dead_ms_max: u64,
+    #[command(flatten)]
+    load: LoadArgs,
+}
+
+/// Kills, and judges.
+///
+/// # Errors
+/// When the cluster cannot be asked, or the history is not that of a correct store.
+pub async fn run(args: KillArgs) -> anyhow::Result<()> {
+    println!("seed {}", args.load.seed);
+    let load = Load::start(&args.endpoints, args.endpoints.len(), &args.load).await?;
+    let faults = inject(load.run(), &args);
+    let kills = timeout(ROUND_WITHIN * (args.kills + 1), faults).await.context("the run took too long")??;
+    let ended = load.end().await?;
+    println!("{}", gaps(&ended.history, &kills));
+    ended.print("chaos")
+}
+
 /// One kill.
 #[derive(Clone, Copy, Debug)]
-pub struct Kill {
+struct Kill {
     /// When the node was dead, in nanoseconds of the run.
-    pub died: u64,
+    died: u64,
     /// When it served again.
-    pub served: u64,
+    served: u64,
     /// When it was started again.
-    pub started: u64,
+    started: u64,
 }
 
 /// Kills and restarts, as often as asked for; between two kills all nodes serve.
-pub async fn inject(run: &Run, args: &Args) -> anyhow::Result<Vec<Kill>> {
-    let mut chance = ChaCha8Rng::seed_from_u64(args.seed);
+async fn inject(run: &Run, args: &KillArgs) -> anyhow::Result<Vec<Kill>> {
+    let mut chance = ChaCha8Rng::seed_from_u64(args.load.seed);
     let mut kills = Vec::new();
     for node in 0..run.endpoints.len() {
         serves(run, node).await?;
@@ -84,23 +126,9 @@ async fn serves(run: &Run, node: usize) -> anyhow::Result<()> {
 }
 
 /// For how long no write was acknowledged around each kill, and how soon a node served again.
-pub fn gaps(history: &History, kills: &[Kill]) -> String {
-    let mut acknowledged: Vec<u64> = history
-        .operations
-        .iter()
-        .filter(|operation| {
-            matches!(operation.told, Told::Done { held: true, .. }) && !operation.ask.writes().is_empty()
-        })
-        .map(|operation| operation.returned)
-        .collect();
-    acknowledged.sort_unstable();
-    let gap = |kill: &Kill| {
-        let from = acknowledged.partition_point(|&at| at <= kill.died).saturating_sub(1);
-        let until = acknowledged.partition_point(|&at| at <= kill.served).min(acknowledged.len().saturating_sub(1));
-        acknowledged
-            .get(from..=until)
-            .map_or(0, |part| part.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0))
-    };
+fn gaps(history: &History, kills: &[Kill]) -> String {
+    let acknowledged = history.acknowledged();
+    let gap = |kill: &Kill| longest_gap(&acknowledged, kill.died, kill.served);
     let ms = |mut of: Vec<u64>| {
         of.sort_unstable();
         let at = |percent: usize| of.get((of.len() * percent).div_ceil(100).saturating_sub(1)).copied().unwrap_or(0);
