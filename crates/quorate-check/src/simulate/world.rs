@@ -47,6 +47,8 @@ struct Seat<P: Process> {
     pid: Pid,
     node: usize,
     live: Option<P>,
+    /// What it is before anything of its disk is read.
+    begun: P,
     /// The fold of what is durable.
     durable: P,
     outbox: Outbox<P>,
@@ -140,6 +142,7 @@ impl<'a, P: Simulated> World<'a, P> {
                 pid: *pid,
                 node: ids.binary_search(&pid.node).expect("the ids are those of the seats"),
                 live: None,
+                begun: process.clone(),
                 durable: process.clone(),
                 outbox: Outbox::new(),
                 disk: Disk::default(),
