@@ -1,12 +1,13 @@
 //! Paxos as stories: each script shows one thing that it does, step by step.
 
 use std::cell::Cell;
+use std::time::Duration;
 
 use quorate_check::casts::Lists;
 use quorate_check::casts::paxos_log::{self, Shape, Wish, request};
 use quorate_check::casts::paxos_register;
 use quorate_check::scenario::check_file;
-use quorate_protocols::paxos::log::{Message, Mutant};
+use quorate_protocols::paxos::log::{Lease, Message, Mutant};
 use quorate_protocols::paxos::register;
 
 /// Plays a script over a register with three acceptors and two proposers. Words: `write VALUE`.
@@ -119,5 +120,20 @@ fn old_answers_do_not_count() {
 fn to_recall_from_some_of_each_quorum_is_not_enough() {
     play_log_of(5, "mutant_recalls_from_few", |shape| {
         shape.losing().altered(|member| member.breaking(Mutant::RecallsFromFew))
+    });
+}
+
+const LEASE: Lease = Lease { term: Duration::from_secs(2), drift_per_million: 1_000 };
+
+#[test]
+fn members_that_start_anew_wait_for_the_leases_that_they_may_have_granted() {
+    play_log("lease_after_restart", |shape| shape.leasing(LEASE));
+}
+
+/// No seed is sure to find this: both who granted the lease have to start anew while it lives.
+#[test]
+fn members_that_forget_over_a_restart_what_they_granted_are_refuted() {
+    play_log("mutant_forgets_grant", |shape| {
+        shape.leasing(LEASE).altered(|member| member.breaking(Mutant::ForgetsGrant))
     });
 }
