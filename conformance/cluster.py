@@ -94,7 +94,9 @@ class Cluster:
     def _quorate(self, node):
         config = self.home / f"node-{node}.toml"
         config.write_text(quorate_config(self, node))
-        return [self.binary, "serve", "--config", str(config), *self.extra]
+        # Nodes of a rig found their cluster at their first start, and go on at all others.
+        founds = [] if (self.data(node) / "begun").exists() else ["--found"]
+        return [self.binary, "serve", "--config", str(config), *founds, *self.extra]
 
     def start(self, node):
         if self.pid(node):

@@ -18,7 +18,7 @@ mod view;
 
 use std::collections::BTreeSet;
 
-use quorate_model::{Choose, Pid, Process, Service};
+use quorate_model::{Choose, NodeId, Pid, Process, Service};
 pub use view::{Asked, InFlight, Status, View};
 pub(crate) use view::{Looked, Stage};
 
@@ -27,6 +27,10 @@ use crate::linearizable::{self, Keyed, Spec, Timed};
 
 /// What a property of a state looks at.
 pub type Check<P> = Box<dyn Fn(&View<'_, P>) -> bool + Send + Sync>;
+/// What a process begins as whose disk was lost, by its pid and the number of the loss.
+type Begins<P> = Box<dyn Fn(Pid, u64) -> P + Send + Sync>;
+/// Whether something may happen to a node in a state.
+type NodeCheck<P> = Box<dyn Fn(&View<'_, P>, NodeId) -> bool + Send + Sync>;
 /// What a property of a history looks at.
 pub type HistoryCheck<P> = Box<dyn Fn(&History<<P as Process>::Message>) -> Judged + Send + Sync>;
 
@@ -113,6 +117,12 @@ pub struct Call<O, R> {
     pub ret: Option<R>,
 }
 
+/// What comes of a process whose disk is lost; see [`Cast::disks_may_be_lost`].
+pub(crate) struct Losable<P: Process> {
+    pub begins: Begins<P>,
+    pub may_lose: NodeCheck<P>,
+}
+
 /// See the module.
 pub struct Cast<P: Process> {
     pub(crate) seats: Vec<(Pid, P)>,
@@ -121,6 +131,7 @@ pub struct Cast<P: Process> {
     pub(crate) properties: Vec<Property<P>>,
     pub(crate) faithful: Option<fn(&P, &P) -> bool>,
     pub(crate) reopen: Option<Reopen<P>>,
+    pub(crate) losable: Option<Losable<P>>,
     pub(crate) answers: fn(&P::Message, &P::Message) -> bool,
 }
 
@@ -141,6 +152,7 @@ impl<P: Process> Cast<P> {
             properties: Vec::new(),
             faithful: None,
             reopen: None,
+            losable: None,
             answers: |_, _| true,
         }
     }
@@ -304,6 +316,34 @@ impl<P: Process> Cast<P> {
     pub fn reopens(mut self, reopen: impl Fn(Pid, &P, &mut dyn Choose) -> P + Send + Sync + 'static) -> Self {
         self.reopen = Some(Box::new(reopen));
         self
+    }
+
+    /// Says what a process begins as when its disk was lost, given its pid and the number of the loss, counted from 1. A
+    /// simulated node loses its disk only where `may_lose` says so: what no protocol survives proves nothing.
+    #[must_use]
+    pub fn disks_may_be_lost(
+        mut self,
+        begins: impl Fn(Pid, u64) -> P + Send + Sync + 'static,
+        may_lose: impl Fn(&View<'_, P>, NodeId) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.losable = Some(Losable { begins: Box::new(begins), may_lose: Box::new(may_lose) });
+        self
+    }
+
+    /// What the process in a seat begins as, its disk having been lost so many times.
+    ///
+    /// # Panics
+    /// If a disk was lost of which the cast does not say what comes of that.
+    pub(crate) fn begins(&self, seat: usize, losses: u64) -> P
+    where
+        P: Clone,
+    {
+        let (pid, first) = &self.seats[seat];
+        if losses == 0 {
+            return first.clone();
+        }
+        let losable = self.losable.as_ref().expect("disks are lost only where the cast says what comes of that");
+        (losable.begins)(*pid, losses)
     }
 
     pub(crate) fn index_of(&self, pid: Pid) -> Option<usize> {

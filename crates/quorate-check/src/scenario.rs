@@ -16,6 +16,7 @@
 //! | `sync node1` | all records of that process are durable |
 //! | `crash node1 keeping 1` | it dies; of what was not durable the first record is kept |
 //! | `wipe node1` | it is down, and its disk is an empty one from now on |
+//! | `judge` | which claims that are made of every state are broken now |
 //! | `restart node1` | it begins again from what is durable |
 //! | `alarm node1` or `alarm node1 Retry` | the alarm rings; the name is needed if several are set |
 //! | `wait 1500ms` | all clocks go on; no alarm rings by itself |
@@ -29,7 +30,7 @@ use std::time::Duration;
 
 use quorate_model::{AlarmChange, Choose, Context, Event, Instant, Outbox, Pid, Process};
 
-use crate::cast::Cast;
+use crate::cast::{Asked, Cast, Claim, InFlight, Property, Stage as Shown, View};
 
 /// The most messages that `deliver all` delivers.
 const DELIVERIES_MAX: usize = 100_000;
@@ -107,6 +108,8 @@ struct Seat<P: Process> {
     durable: P,
     outbox: Outbox<P>,
     alarms: Vec<P::Timer>,
+    /// How often its disk was lost.
+    losses: u64,
 }
 
 struct Stage<'a, P: Process> {
@@ -115,6 +118,42 @@ struct Stage<'a, P: Process> {
     network: VecDeque<(Pid, Pid, P::Message)>,
     now: Instant,
     said: String,
+}
+
+impl<P: Process> Shown<P> for Stage<'_, P> {
+    fn pid(&self, index: usize) -> Pid {
+        self.seats[index].pid
+    }
+
+    fn len(&self) -> usize {
+        self.seats.len()
+    }
+
+    fn live(&self, index: usize) -> Option<&P> {
+        self.seats[index].live.as_ref()
+    }
+
+    fn durable(&self, index: usize) -> &P {
+        &self.seats[index].durable
+    }
+
+    fn unsynced_count(&self, index: usize) -> usize {
+        self.seats[index].outbox.unsynced().count()
+    }
+
+    fn flight(&self, index: usize) -> Option<InFlight<'_, P::Message>> {
+        let (from, to, message) = self.network.get(index)?;
+        Some(InFlight { from: *from, to: *to, message, copies: 1 })
+    }
+
+    /// A script is read by the test: what was asked is in its text, and judged there.
+    fn asked(&self, _: usize) -> Option<Asked<'_, P::Message>> {
+        None
+    }
+
+    fn now(&self, _: usize) -> Instant {
+        self.now
+    }
 }
 
 struct First;
@@ -133,6 +172,7 @@ impl<'a, P: Process + Clone> Stage<'a, P> {
             durable: process.clone(),
             outbox: Outbox::new(),
             alarms: Vec::new(),
+            losses: 0,
         });
         Self { cast, seats: seats.collect(), network: VecDeque::new(), now: Instant::default(), said: String::new() }
     }
@@ -199,8 +239,11 @@ impl<'a, P: Process + Clone> Stage<'a, P> {
                 if self.seats[seat].live.is_some() {
                     return Err(format!("{who} is up"));
                 }
-                self.seats[seat].durable = self.cast.seats[seat].1.clone();
+                let losses = self.seats[seat].losses + u64::from(self.cast.losable.is_some());
+                self.seats[seat].losses = losses;
+                self.seats[seat].durable = self.cast.begins(seat, losses);
             }
+            ["judge"] => self.judge(),
             ["alarm", who, name @ ..] => self.ring(who, &name.join(" "))?,
             ["wait", duration] => self.now = self.now + parse_duration(duration)?,
             ["show", who] => {
@@ -214,6 +257,21 @@ impl<'a, P: Process + Clone> Stage<'a, P> {
             _ => return Err(format!("{command:?} is no command")),
         }
         Ok(std::mem::take(&mut self.said))
+    }
+
+    /// Says which claims about every state are broken.
+    fn judge(&mut self) {
+        let broken = |property: &&Property<P>| match &property.claim {
+            Claim::Always(check) => !check(&View::new(self)),
+            _ => false,
+        };
+        let broken: Vec<_> = self.cast.properties.iter().filter(broken).map(|it| it.name.clone()).collect();
+        for name in &broken {
+            self.say(&format!("  broken: {name}"));
+        }
+        if broken.is_empty() {
+            self.say("  all claims hold");
+        }
     }
 
     /// The durable state as the records that would make it: what every process can show.

@@ -15,6 +15,8 @@ use Wish::{Append, Members, Read};
 
 /// How wide a counterexample is printed.
 const DIAGRAM_WIDTH: usize = 160;
+/// No instance has more states than fit a small machine.
+const HOLDING_STATES_MAX: u64 = 12_000_000;
 /// A broken rule is seen within so many states.
 const MUTANT_STATES_MAX: u64 = 8_000_000;
 
@@ -23,7 +25,7 @@ fn faults() -> Faults {
 }
 
 fn holds<P: Explorable>(cast: &Cast<P>, faults: Faults, expected: &Expect) {
-    let run = Explorer::new(cast).faults(faults).threads(2).run();
+    let run = Explorer::new(cast).faults(faults).states_max(HOLDING_STATES_MAX).threads(2).run();
     println!("{run}");
     assert!(run.verdict.holds(), "{run}\n{}", space_time_diagram::text(&run.trace, DIAGRAM_WIDTH));
     expected.assert_eq(&run.verdict.to_string());
@@ -202,7 +204,7 @@ fn a_change_of_members_holds() {
 fn a_member_that_joins_by_a_snapshot_holds() {
     let people = vec![(1, vec![Append(0, 1), Members(vec![1, 2]), Append(0, 2)]), (2, vec![Read(0)])];
     let cast = paxos_log::cast(&Shape::new(2, people).begun_by(1).keeping(0));
-    holds(&cast, faults().losses(1), &expect!["holds: 1330168 states, 7059623 transitions, depth 38"]);
+    holds(&cast, faults().losses(1), &expect!["holds: 1361068 states, 7259038 transitions, depth 38"]);
 }
 
 fn broken_log(shape: Shape, faults: Faults, alter: fn(Node<Lists>) -> Node<Lists>, expected: &Expect) {
@@ -310,5 +312,38 @@ fn a_member_that_forgets_its_sessions_is_refuted() {
         faults().copies(1),
         alter,
         &expect!["refuted in 15 steps: the lists are linearizable"],
+    );
+}
+
+// A disk that is lost.
+
+fn loss_of(node: u32) -> Faults {
+    faults().disk_losses(1, [Pid::consensus(node, 0)])
+}
+
+/// Who leads loses its disk, or who follows: whatever was said to it in its earlier life comes at any time.
+#[test]
+fn three_members_hold_when_one_loses_its_disk() {
+    let shape = || Shape::new(3, vec![(1, vec![Append(0, 1)])]).losing();
+    holds(
+        &paxos_log::cast(&shape()),
+        loss_of(1).same_max(1),
+        &expect!["holds: 94271 states, 358495 transitions, depth 39"],
+    );
+    holds(
+        &paxos_log::cast(&shape()),
+        loss_of(2).same_max(1),
+        &expect!["holds: 75454 states, 303394 transitions, depth 31"],
+    );
+}
+
+#[test]
+fn a_member_that_answers_without_a_memory_is_refuted() {
+    let shape = Shape::new(3, vec![(1, vec![Append(0, 1)]), (2, vec![Append(0, 2)])]).losing();
+    broken_log(
+        shape,
+        loss_of(3),
+        |member| member.breaking(Mutant::AnswersBeforeRecall),
+        &expect!["refuted in 14 steps: no slot is decided twice"],
     );
 }

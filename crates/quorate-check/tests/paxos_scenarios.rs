@@ -1,12 +1,13 @@
 //! Paxos as stories: each script shows one thing that it does, step by step.
 
 use std::cell::Cell;
+use std::time::Duration;
 
 use quorate_check::casts::Lists;
 use quorate_check::casts::paxos_log::{self, Shape, Wish, request};
 use quorate_check::casts::paxos_register;
 use quorate_check::scenario::check_file;
-use quorate_protocols::paxos::log::Message;
+use quorate_protocols::paxos::log::{Lease, Message, Mutant};
 use quorate_protocols::paxos::register;
 
 /// Plays a script over a register with three acceptors and two proposers. Words: `write VALUE`.
@@ -23,8 +24,12 @@ fn play_register(name: &str) {
 /// Plays a script over a log of three nodes with one person at each. Words: `append KEY ITEM`, `read KEY`,
 /// `members NODE...`.
 fn play_log(name: &str, alter: impl Fn(Shape) -> Shape) {
+    play_log_of(3, name, alter);
+}
+
+fn play_log_of(node_count: u32, name: &str, alter: impl Fn(Shape) -> Shape) {
     let token = Cell::new(0);
-    let shape = alter(Shape::new(3, (1..=3).map(|node| (node, vec![])).collect()));
+    let shape = alter(Shape::new(node_count, (1..=node_count).map(|node| (node, vec![])).collect()));
     check_file(&format!("paxos/{name}.txt"), &paxos_log::cast(&shape), |words| {
         token.set(token.get() + 1);
         Some(Message::<Lists>::Ask { token: token.get(), request: request(&wish(words)?) })
@@ -93,4 +98,42 @@ fn a_member_that_lags_behind_the_logs_start_gets_a_snapshot() {
 #[test]
 fn a_change_of_members_is_chosen_by_the_old_and_followed_by_phase_one_with_the_new() {
     play_log("members", |shape| shape.begun_by(2));
+}
+
+#[test]
+fn a_member_that_lost_its_disk_decides_nothing_before_all_others_have_answered() {
+    play_log("recall", Shape::losing);
+}
+
+/// The answers that a member recalls from are those to its present life: since the others gave the old ones it has voted.
+#[test]
+fn old_answers_do_not_count() {
+    play_log("recall_old_answers", Shape::losing);
+    play_log("mutant_counts_old_answers", |shape| {
+        shape.losing().altered(|member| member.breaking(Mutant::CountsOldAnswers))
+    });
+}
+
+/// Of five, three others have answered, which is somebody of each quorum that the member was part of. The one who had its
+/// promise is not among them, and one who answered promises him later.
+#[test]
+fn to_recall_from_some_of_each_quorum_is_not_enough() {
+    play_log_of(5, "mutant_recalls_from_few", |shape| {
+        shape.losing().altered(|member| member.breaking(Mutant::RecallsFromFew))
+    });
+}
+
+const LEASE: Lease = Lease { term: Duration::from_secs(2), drift_per_million: 1_000 };
+
+#[test]
+fn members_that_start_anew_wait_for_the_leases_that_they_may_have_granted() {
+    play_log("lease_after_restart", |shape| shape.leasing(LEASE));
+}
+
+/// No seed is sure to find this: both who granted the lease have to start anew while it lives.
+#[test]
+fn members_that_forget_over_a_restart_what_they_granted_are_refuted() {
+    play_log("mutant_forgets_grant", |shape| {
+        shape.leasing(LEASE).altered(|member| member.breaking(Mutant::ForgetsGrant))
+    });
 }

@@ -112,6 +112,31 @@ fn broken_members_are_found_by_seeds_too() {
     }
 }
 
+/// Runs in which disks are lost, one at a time: the next when everyone has recalled what it forgot.
+fn lost_disks() -> Severity {
+    Severity { disk_losses_max: 6, ..Severity::default() }
+}
+
+fn losing(alter: Alter, range: std::ops::Range<u64>) -> Report {
+    let lists = |draw: &mut Draw| paxos_log::cast(&paxos_log::drawn_losing(draw).altered(alter));
+    simulate(lists, &seeds(range).severity(lost_disks()))
+}
+
+#[test]
+fn lists_on_a_consensus_log_hold_when_disks_are_lost() {
+    let report = losing(|member| member, 0..SEEDS);
+    holds(&report);
+    assert!(report.counts.lost_disks > SEEDS, "{report}");
+}
+
+/// What happened before members recalled: acknowledged commands were lost.
+#[test]
+fn members_that_answer_without_a_memory_are_found_by_seeds_too() {
+    let report = losing(|member| member.breaking(Mutant::AnswersBeforeRecall), 0..20_000);
+    let failure = report.failure.unwrap_or_else(|| panic!("not found in {} runs", report.runs));
+    println!("seed {}: {}", failure.seed, failure.property);
+}
+
 /// Clocks of which one runs half as fast again as another, and faults that last about as long as leases: what rests on
 /// leases is in danger then.
 fn wild_clocks() -> Severity {

@@ -19,6 +19,7 @@ use quorate_runtime::wal::{Folder, FolderIdentity, Identity, Options};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+use crate::beginning::Beginning;
 use crate::config::{Config, MemberConfig};
 use crate::keyspace::{Ask, ChainPort, Founding, Keyspace, KeyspaceEnd, Kv, Page, PortOptions};
 
@@ -45,11 +46,12 @@ pub struct Node {
 }
 
 impl Node {
-    /// Opens the node's folder, and begins to listen for other nodes on `peers`.
+    /// Opens the node's folder, and begins to listen for other nodes on `peers`. `founds` is whether it was told that it
+    /// founds a cluster.
     ///
     /// # Errors
-    /// When the folder is another node's, in use, damaged or cannot be written.
-    pub fn open(config: &Config, peers: TcpListener) -> anyhow::Result<Self> {
+    /// When the folder is another node's, in use, damaged or cannot be written, or is empty and should not be.
+    pub fn open(config: &Config, peers: TcpListener, founds: bool) -> anyhow::Result<Self> {
         let cannot_make = || {
             let folder = config.data.display();
             format!("cannot make the data folder {folder}: let `data` name a folder that this user may write")
@@ -65,7 +67,9 @@ impl Node {
         let store = Store::open(config.data.join("store"), &options)?;
         // What was replayed may not fit together, as when one of two folders is an older copy: processes hold that for a
         // broken invariant, but it is the folder that is wrong.
-        let opened = catch_unwind(AssertUnwindSafe(|| Self::replay(config, peers, disk, store.clone())));
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            Self::replay(config, peers, disk, store.clone(), Beginning::of(config, founds))
+        }));
         opened.unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<&str>().map(ToString::to_string);
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
@@ -78,15 +82,21 @@ impl Node {
         })
     }
 
-    fn replay(config: &Config, peers: TcpListener, disk: Arc<Folder>, store: Store) -> anyhow::Result<Self> {
+    fn replay(
+        config: &Config,
+        peers: TcpListener,
+        disk: Arc<Folder>,
+        store: Store,
+        beginning: Beginning,
+    ) -> anyhow::Result<Self> {
         let me = config.node_id();
         let kv = Kv::new(store.table("kv")?, config.bounds.quota_bytes);
         let (keyspace, end) = Keyspace::new(kv.view().clone(), ASKS_LEN_MAX, config.bounds.patience());
 
         let founding = founding(config);
         let options = PortOptions { me, checkpoint_bytes: config.bounds.checkpoint_bytes };
-        let mut processes = chain_processes(me, &founding.chain, kv);
-        processes.extend(system_processes(me, config.system())?);
+        let mut processes = chain_processes(me, &first_chain(me, &founding.chain, beginning), kv);
+        processes.extend(system_processes(me, config.system(), beginning)?);
         // Others may know lives of this node whose folder is gone, or that a copy put in its place never had. They must not take
         // this life for one of those, above all not its operations for theirs, which were answered: it is later than all of
         // them. Should the wall clock have been set back since, it counts as an old life: it is not heard, nothing is wrong.
@@ -118,6 +128,10 @@ impl Node {
                  after the node last stopped"
             ));
         }
+        let log = host.driver().process(Pid::consensus(me.0, SYSTEM_KEYSPACE)).and_then(Role::system);
+        let remembers = log.and_then(swami::Role::log).is_some_and(log::Node::remembers);
+        beginning.check(config, remembers)?;
+        beginning.note(&config.data)?;
         if let Some(torn) = &recovered.torn {
             let (bytes, file, offset) = (torn.bytes, &torn.file, torn.offset);
             tracing::warn!(
@@ -182,6 +196,13 @@ fn founding(config: &Config) -> Founding {
     Founding { nodes, chain: config.chain() }
 }
 
+/// Whom the node takes for the members of the chain before it is told. One whose folder was lost is not among them: it has
+/// nothing of what they have.
+fn first_chain(me: NodeId, founded: &[NodeId], beginning: Beginning) -> Vec<NodeId> {
+    let others: Vec<_> = founded.iter().copied().filter(|node| *node != me).collect();
+    if beginning == Beginning::Lost && !others.is_empty() { others } else { founded.to_vec() }
+}
+
 type Processes = Vec<(Pid, Role<Kv>)>;
 
 fn chain_processes(me: NodeId, members: &[NodeId], kv: Kv) -> Processes {
@@ -195,7 +216,7 @@ fn chain_processes(me: NodeId, members: &[NodeId], kv: Kv) -> Processes {
     ]
 }
 
-fn system_processes(me: NodeId, members: Vec<NodeId>) -> anyhow::Result<Processes> {
+fn system_processes(me: NodeId, members: Vec<NodeId>, beginning: Beginning) -> anyhow::Result<Processes> {
     let members = log::Members::first(members)?;
     let options = log::NodeOptions {
         patience: LEADER_PATIENCE,
@@ -204,7 +225,9 @@ fn system_processes(me: NodeId, members: Vec<NodeId>) -> anyhow::Result<Processe
         ..log::NodeOptions::default()
     };
     let pid = |of: fn(u32, u32) -> Pid| of(me.0, SYSTEM_KEYSPACE);
-    let member = log::Node::new(me, members, options, System::default()).observed_by(pid(Pid::swami));
+    let member = log::Node::new(me, members, options, System::default());
+    let member = member.observed_by(pid(Pid::swami)).with_nonce(rand::random());
+    let member = if beginning.is_new() { member.begun_anew() } else { member };
     let client = log::Client::new(log::ClientBounds::default());
     let swami = Swami::new(pid(Pid::client), swami::LEASE).patient(swami::PATIENCE_MAX);
     Ok(vec![

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use quorate_model::quorum::majority;
-use quorate_model::{NodeId, Pid};
+use quorate_model::{NodeId, Pid, Process as _, Service};
 use quorate_protocols::paxos::log::{
-    Client, ClientBounds, Item, Lease, Members, Message, Node, NodeOptions, Outcome, Request, Role,
+    Client, ClientBounds, Item, Lease, Members, Message, Node, NodeOptions, Outcome, Record, Request, Role,
 };
 
 use super::{Append, ListSpec, Lists, Read};
@@ -39,6 +39,8 @@ pub struct Shape {
     pub people: Vec<(u32, Vec<Wish>)>,
     /// How the members behave where they are free.
     pub options: NodeOptions,
+    /// Whether members may lose their disks.
+    pub losing: bool,
     /// What to do to each member before it starts: tests break a rule here, to see it noticed.
     pub alter: fn(Node<Lists>) -> Node<Lists>,
 }
@@ -48,13 +50,19 @@ impl Shape {
     #[must_use]
     pub fn new(node_count: u32, people: Vec<(u32, Vec<Wish>)>) -> Self {
         let options = NodeOptions { kept_weight_max: 1_000, ..NodeOptions::default() };
-        Self { node_count, member_count: node_count, people, options, alter: |member| member }
+        Self { node_count, member_count: node_count, people, options, losing: false, alter: |member| member }
     }
 
     /// The same, with every member altered.
     #[must_use]
     pub fn altered(self, alter: fn(Node<Lists>) -> Node<Lists>) -> Self {
         Self { alter, ..self }
+    }
+
+    /// The same, with members that may lose their disks.
+    #[must_use]
+    pub fn losing(self) -> Self {
+        Self { losing: true, ..self }
     }
 
     /// The same, with only so many of the nodes as the first members.
@@ -78,6 +86,8 @@ impl Shape {
     }
 }
 
+/// A client has fewer lives than this before its disk is lost.
+const LIVES_MAX: u64 = 1_000_000;
 /// How far the clocks of a simulated run differ at most, with a little to spare.
 const SIMULATED_DRIFT_PER_MILLION: u32 = 25_000;
 
@@ -117,6 +127,24 @@ pub fn drawn(draw: &mut Draw) -> Shape {
     Shape { member_count, options, ..Shape::new(node_count, people) }
 }
 
+/// The least number of members that survives the loss of one disk and goes on.
+const LOSING_COUNT_MIN: u32 = 3;
+
+/// Like [`drawn`], of members that survive the loss of a disk, and lose some.
+#[must_use]
+pub fn drawn_losing(draw: &mut Draw) -> Shape {
+    let mut shape = drawn(draw).losing();
+    shape.node_count = shape.node_count.max(LOSING_COUNT_MIN);
+    shape.member_count = shape.member_count.max(LOSING_COUNT_MIN);
+    for wish in shape.people.iter_mut().flat_map(|(_, wishes)| wishes) {
+        if let Wish::Members(nodes) = wish {
+            let others: Vec<_> = (1..=shape.node_count).filter(|node| !nodes.contains(node)).collect();
+            nodes.extend(others.into_iter().take((LOSING_COUNT_MIN as usize).saturating_sub(nodes.len())));
+        }
+    }
+    shape
+}
+
 fn drawn_members(node_count: u32, draw: &mut Draw) -> Vec<u32> {
     let mut nodes: Vec<_> = (1..=node_count).filter(|_| draw.per_mille(700)).collect();
     if nodes.is_empty() {
@@ -154,6 +182,14 @@ pub fn cast(shape: &Shape) -> Cast<LogRole> {
     if wishes().any(|wish| matches!(wish, Wish::Read(_))) && wishes().any(|wish| matches!(wish, Wish::Append(..))) {
         cast = cast.sometimes("a read sees an append", a_read_sees_an_append);
     }
+    if shape.losing {
+        let (losing, node_count) = (shape.clone(), shape.node_count);
+        cast = cast.disks_may_be_lost(
+            move |pid, nth| after_loss(&losing, pid, nth),
+            // One at a time: the next when all have recalled what they forgot.
+            move |view, _| nodes(view, node_count).all(|(_, durable)| durable.remembers()),
+        );
+    }
     if wishes().any(|wish| matches!(wish, Wish::Members(_))) {
         return cast;
     }
@@ -166,9 +202,26 @@ fn client_bounds(shape: &Shape) -> ClientBounds {
     ClientBounds { retry_after: shape.options.retry_after * 2, ..ClientBounds::default() }
 }
 
+/// A member that is told that it has nothing to remember.
 fn member(shape: &Shape, node: NodeId) -> Node<Lists> {
+    let mut member = forgetful(shape, node);
+    member.replay(Node::nothing_to_recall());
+    member
+}
+
+fn forgetful(shape: &Shape, node: NodeId) -> Node<Lists> {
     let members = Members::first((1..=shape.member_count).map(NodeId).collect()).expect("a shape has members");
     (shape.alter)(Node::new(node, members, shape.options.clone(), Lists::default()))
+}
+
+/// What begins on a disk that is empty. The number of a client's life is later than all that it had.
+fn after_loss(shape: &Shape, pid: Pid, nth: u64) -> LogRole {
+    if pid.service == Service::Consensus {
+        return Role::Node(Box::new(forgetful(shape, pid.node).with_nonce(nth)));
+    }
+    let mut client = Client::new(client_bounds(shape));
+    client.replay(Record::Boot(nth * LIVES_MAX));
+    Role::Client(client)
 }
 
 /// The request that a wish is.
@@ -249,7 +302,8 @@ fn agree(one: &Node<Lists>, other: &Node<Lists>) -> bool {
     one.chosen().skip_while(after).zip(other.chosen().skip_while(after)).all(|(a, b)| a == b)
 }
 
-/// Whatever any member takes for chosen has the votes of a quorum on disk. It is acted on only when the outbox lets it out,
+/// Whatever any member takes for chosen has the votes of a quorum on disk, counting those who have lost theirs and must recall
+/// it. It is acted on only when the outbox lets it out,
 /// so a member's own unsynced records do not count against it.
 fn chosen_is_durable(view: &View<'_, LogRole>, member_count: u32) -> bool {
     let nodes: Vec<_> = nodes(view, member_count).collect();
@@ -260,7 +314,7 @@ fn chosen_is_durable(view: &View<'_, LogRole>, member_count: u32) -> bool {
         let held = nodes.iter().zip(&unsynced).filter(|((_, durable), unsynced)| {
             let mut votes = durable.votes().skip_while(|(at, _)| *at < slot);
             let voted = votes.next().is_some_and(|(at, vote)| at == slot && vote.item == *item);
-            **unsynced || voted || durable.status().base >= slot
+            **unsynced || voted || !durable.remembers() || durable.status().base >= slot
         });
         held.count() >= majority(member_count as usize)
     })

@@ -2,7 +2,7 @@
 //! a few keys, judged as a store of several keys.
 
 use quorate_machines::kv::{Command, Query, Reply};
-use quorate_model::{NodeId, Pid};
+use quorate_model::{NodeId, Pid, Process as _};
 use quorate_protocols::chain;
 use quorate_protocols::paxos::log::{
     Client, ClientBounds, Members, Message, Node, NodeOptions, Outcome, Request, Role,
@@ -34,7 +34,8 @@ pub fn drawn(draw: &mut Draw) -> Cast<StoreRole> {
     };
     let mut cast = Cast::new();
     for &node in &nodes {
-        let member = Node::new(node, members.clone(), options.clone(), Machine::default());
+        let mut member = Node::new(node, members.clone(), options.clone(), Machine::default());
+        member.replay(Node::nothing_to_recall());
         cast = cast
             .process(Pid::consensus(node.0, 0), Role::Node(Box::new(member)))
             .process(Pid::client(node.0, 0), Role::Client(Client::new(ClientBounds::default())));

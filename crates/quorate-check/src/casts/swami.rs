@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use quorate_model::{Instant, Machine, NodeId, Pid};
+use quorate_model::{Instant, Machine, NodeId, Pid, Process as _};
 use quorate_protocols::chain::swami::{
     self, Addresses, Chain, Command, Founded, Message, State, Swami, System, Wanted,
 };
@@ -190,7 +190,9 @@ fn member(shape: &Shape, node: u32) -> Node<System> {
         ..NodeOptions::default()
     };
     let observer = Pid::swami(node, CHAIN);
-    (shape.alter.log)(Node::new(NodeId(node), members, options, system(shape)).observed_by(observer))
+    let mut member = Node::new(NodeId(node), members, options, system(shape)).observed_by(observer);
+    member.replay(Node::nothing_to_recall());
+    (shape.alter.log)(member)
 }
 
 fn decider(shape: &Shape, node: u32) -> Swami {

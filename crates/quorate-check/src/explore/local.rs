@@ -34,6 +34,10 @@ pub(super) enum Stimulus<'a, P: Process> {
     Crash {
         kept: usize,
     },
+    /// It dies, and its disk is an empty one from now on, for the nth time that any was lost.
+    LoseDisk {
+        nth: u64,
+    },
 }
 
 /// What came of it.
@@ -111,7 +115,11 @@ fn step_print<P: Explorable>(actor: &Actor<P>, now: Instant, stimulus: &Stimulus
             timer.hash(&mut hasher);
         }
         Stimulus::Sync => hasher.write_u8(2),
-        Stimulus::Crash { kept } => hasher.write_u64(3 + *kept as u64),
+        Stimulus::LoseDisk { nth } => {
+            hasher.write_u8(3);
+            hasher.write_u64(*nth);
+        }
+        Stimulus::Crash { kept } => hasher.write_u64(4 + *kept as u64),
     }
     hasher.print()
 }
@@ -164,6 +172,13 @@ impl<P: Explorable> Hosting<'_, P> {
                 }
                 Stimulus::Sync => synced_count = self.sync(&mut next),
                 Stimulus::Crash { kept } => self.crash(index, &mut next, *kept, &mut chance),
+                Stimulus::LoseDisk { nth } => {
+                    self.crash(index, &mut next, 0, &mut chance);
+                    let begun = self.cast.begins(index, *nth);
+                    next.kept = next.kept.map(|_| Arc::new(Kept { opened: begun.clone(), log: Vec::new() }));
+                    next.durable = Arc::new(begun);
+                    next.durable_print = fingerprint(&next.durable);
+                }
             }
             let outputs = self.release(index, &mut next);
             next.reprint(index);

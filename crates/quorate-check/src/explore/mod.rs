@@ -7,7 +7,7 @@
 //!
 //! | what keeps it finite | why that is sound |
 //! |----------------------|-------------------|
-//! | budgets of losses, copies, crashes | a proof says for how many it holds |
+//! | budgets of losses, copies, crashes, lost disks | a proof says for how many it holds |
 //! | equal messages on their way are bounded ([`Faults::same_max`]); one more is lost at once | a network may lose it |
 //! | clocks stop after [`Clocks::tick_max`] | a proof says for how long it holds |
 //! | records are durable at once when nothing can crash | see [`Faults::slow_disk`] |
@@ -66,6 +66,8 @@ pub struct Faults {
     pub(crate) copies: u16,
     pub(crate) crashes: u16,
     pub(crate) crash_only: Option<BTreeSet<Pid>>,
+    pub(crate) disk_losses: u16,
+    pub(crate) disks: BTreeSet<Pid>,
     pub(crate) alarms: Alarms,
     pub(crate) alarms_max: Option<u16>,
     pub(crate) same_max: u16,
@@ -81,6 +83,8 @@ impl Faults {
             copies: 0,
             crashes: 0,
             crash_only: None,
+            disk_losses: 0,
+            disks: BTreeSet::new(),
             alarms: Alarms::AnyTime,
             alarms_max: None,
             same_max: 2,
@@ -110,6 +114,12 @@ impl Faults {
     #[must_use]
     pub fn crash_only(self, pids: impl IntoIterator<Item = Pid>) -> Self {
         Self { crash_only: Some(pids.into_iter().collect()), ..self }
+    }
+
+    /// Up to so many times one of these processes dies and loses its disk; see [`Cast::disks_may_be_lost`].
+    #[must_use]
+    pub fn disk_losses(self, disk_losses: u16, pids: impl IntoIterator<Item = Pid>) -> Self {
+        Self { disk_losses, disks: pids.into_iter().collect(), ..self }
     }
 
     /// When alarms ring.

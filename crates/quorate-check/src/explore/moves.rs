@@ -9,6 +9,7 @@
 //! | sync | records are not durable | all of them are (group commit); the messages behind them leave |
 //! | ring | an alarm is set, and the rule for alarms allows it | a step of the process |
 //! | crash | within the budget | the disk keeps a prefix of what was not durable, one move for each prefix |
+//! | lose the disk | within the budget | the process is down, and will begin with nothing |
 //! | restart | the process is down | the durable state begins again with `Start` |
 //! | tick | clocks are explored | each local clock goes on by its rate |
 //!
@@ -33,6 +34,7 @@ pub(super) enum Move<T> {
     Sync { actor: usize },
     Ring { actor: usize, timer: T },
     Crash { actor: usize, kept: usize },
+    LoseDisk { actor: usize },
     Start { actor: usize },
     Tick,
 }
@@ -40,7 +42,10 @@ pub(super) enum Move<T> {
 impl<T> Move<T> {
     /// Whether it is bad luck: nothing may rely on it.
     pub fn is_fault(&self) -> bool {
-        matches!(self, Self::Lose { .. } | Self::Crash { .. } | Self::Deliver { keep: true, .. })
+        matches!(
+            self,
+            Self::Lose { .. } | Self::Crash { .. } | Self::LoseDisk { .. } | Self::Deliver { keep: true, .. }
+        )
     }
 }
 
@@ -67,8 +72,9 @@ pub(super) struct Stepper<'a, P: Process> {
     hosting: Hosting<'a, P>,
     /// The process that each asker asks.
     asked: Vec<usize>,
-    /// Which processes may crash.
+    /// Which processes may crash, and which may lose their disks.
     crashable: Vec<bool>,
+    losable: Vec<bool>,
 }
 
 impl<'a, P: Explorable> Stepper<'a, P> {
@@ -88,11 +94,12 @@ impl<'a, P: Explorable> Stepper<'a, P> {
                 cast,
                 mutation,
                 at_once: !faults.slow_disk.unwrap_or(faults.crashes > 0),
-                keep_durable: faults.crashes > 0 || cast.faithful.is_some(),
+                keep_durable: faults.crashes > 0 || faults.disk_losses > 0 || cast.faithful.is_some(),
                 timed: clocks.is_some(),
             },
             asked: cast.askers.iter().map(|asker| index(asker.to)).collect(),
             crashable: cast.seats.iter().map(|(pid, _)| may_crash(pid)).collect(),
+            losable: cast.seats.iter().map(|(pid, _)| faults.disks.contains(pid)).collect(),
         }
     }
 
@@ -164,6 +171,10 @@ impl<'a, P: Explorable> Stepper<'a, P> {
                 }
             }
         }
+        if state.spent.disk_losses < self.faults.disk_losses {
+            let losing = (0..state.actors.len()).filter(|at| self.losable[*at] && state.actors[*at].live.is_some());
+            moves.extend(losing.map(|actor| Move::LoseDisk { actor }));
+        }
     }
 
     fn alarm_moves(&self, state: &State<P>, quiet: bool, moves: &mut Vec<Move<P::Timer>>) {
@@ -233,6 +244,11 @@ impl<'a, P: Explorable> Stepper<'a, P> {
                 spent.crashes += 1;
                 script = self.script_after_crash(state, actor);
                 (Some(actor), Stimulus::Crash { kept })
+            }
+            Move::LoseDisk { actor } => {
+                spent.disk_losses += 1;
+                script = self.script_after_crash(state, actor);
+                (Some(actor), Stimulus::LoseDisk { nth: spent.disk_losses.into() })
             }
             Move::Start { actor } => (Some(actor), Stimulus::Start),
             Move::Tick => {

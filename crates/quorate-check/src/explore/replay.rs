@@ -98,6 +98,10 @@ impl Writer {
                 self.push(stepper.pid(actor), What::Alarm { label: format!("{timer:?}") });
             }
             Move::Crash { actor, kept } => self.push(stepper.pid(actor), What::Crash { kept }),
+            Move::LoseDisk { actor } => {
+                self.push(stepper.pid(actor), What::Crash { kept: 0 });
+                self.push(stepper.pid(actor), What::Note { label: "its disk is lost".to_owned() });
+            }
             Move::Start { actor } => self.push(stepper.pid(actor), What::Start),
             Move::Sync { .. } => {} // written with its outcome
             Move::Tick => {

@@ -172,6 +172,7 @@ pub(super) struct Spent {
     pub losses: u16,
     pub copies: u16,
     pub crashes: u16,
+    pub disk_losses: u16,
     pub alarms: u16,
 }
 

@@ -138,6 +138,8 @@ pub struct FaultCounts {
     pub partitions: u64,
     /// Disks that turned slow.
     pub slow_disks: u64,
+    /// Disks that were lost.
+    pub lost_disks: u64,
 }
 
 impl FaultCounts {
@@ -152,6 +154,7 @@ impl FaultCounts {
         self.pauses += other.pauses;
         self.partitions += other.partitions;
         self.slow_disks += other.slow_disks;
+        self.lost_disks += other.lost_disks;
     }
 
     /// All of them together.
@@ -159,7 +162,7 @@ impl FaultCounts {
     pub fn total(&self) -> u64 {
         let messages = self.lost + self.walled + self.copied + self.damaged;
         let nodes = self.crashes + self.pauses + self.partitions;
-        messages + nodes + self.torn + self.failed_syncs + self.slow_disks
+        messages + nodes + self.torn + self.failed_syncs + self.slow_disks + self.lost_disks
     }
 }
 
@@ -168,7 +171,7 @@ impl fmt::Display for FaultCounts {
         write!(
             f,
             "{} lost, {} walled, {} copied, {} damaged, {} crashes, {} torn, {} failed syncs, {} pauses, {} partitions, \
-             {} slow disks",
+             {} slow disks, {} lost disks",
             self.lost,
             self.walled,
             self.copied,
@@ -178,7 +181,8 @@ impl fmt::Display for FaultCounts {
             self.failed_syncs,
             self.pauses,
             self.partitions,
-            self.slow_disks
+            self.slow_disks,
+            self.lost_disks
         )
     }
 }

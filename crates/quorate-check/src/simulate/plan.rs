@@ -45,6 +45,13 @@ pub enum Fault {
         /// For how long.
         lasts: Duration,
     },
+    /// The node dies, loses all that it had on disk, and starts again later. Nothing happens where the cast forbids it.
+    LoseDisk {
+        /// Which.
+        node: usize,
+        /// For how long it is down.
+        down: Duration,
+    },
     /// Syncs of the node take so many times as long.
     SlowDisk {
         /// Which.
@@ -86,6 +93,8 @@ pub struct Severity {
     pub drift_max: Drift,
     /// The most messages that are lost, of a thousand.
     pub loss_max_per_mille: u32,
+    /// The most disks that are lost in a run.
+    pub disk_losses_max: u64,
 }
 
 impl Default for Severity {
@@ -96,6 +105,7 @@ impl Default for Severity {
             lasts_max: Duration::from_secs(5),
             drift_max: Drift(10_000),
             loss_max_per_mille: 300,
+            disk_losses_max: 0,
         }
     }
 }
@@ -141,6 +151,13 @@ impl Plan {
                 let lasts = draw.between(&(Duration::from_millis(1)..severity.lasts_max));
                 let fault = one_fault(kind, node_count, lasts, draw);
                 faults.push((draw.between(&(Duration::ZERO..heals_at)), fault));
+            }
+        }
+        if severity.disk_losses_max > 0 {
+            for _ in 0..draw.below(severity.disk_losses_max + 1) {
+                let down = draw.between(&(Duration::from_millis(1)..severity.lasts_max));
+                let node = draw.below(node_count as u64) as usize;
+                faults.push((draw.between(&(Duration::ZERO..heals_at)), Fault::LoseDisk { node, down }));
             }
         }
         faults.sort_by_key(|(at, _)| *at);

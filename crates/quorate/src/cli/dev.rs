@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{DIE_WITH_PARENT, place};
+use crate::beginning;
 use crate::config::{Bounds, Config, MemberConfig};
 use crate::membership::GossipKey;
 
@@ -69,15 +70,17 @@ pub async fn run(args: DevArgs) -> anyhow::Result<()> {
     let members: Vec<_> = (0..args.nodes).map(|at| member(&args, at)).collect();
     check_ports(&members)?;
     let key = GossipKey::drawn(); // all nodes start anew, so it need not be the one of before
+    let founded = data.join("founded");
     let mut nodes = Vec::new();
     for member in &members {
         let config = write_config(&args, &data, &members, member, key)?;
         let name = member.name();
-        let (child, voice) = start(&config, &name)?;
-        nodes.push(Node { name, client: member.client.clone(), child, voice, config, deaths: 0 });
+        let starting = Starting { config, founded: founded.clone() };
+        let (child, voice) = starting.start(&name)?;
+        nodes.push(Node { name, client: member.client.clone(), child, voice, starting, deaths: 0 });
     }
     let outcome = tokio::select! {
-        outcome = watch_over(&mut nodes, &data, temporary.is_some()) => outcome,
+        outcome = watch_over(&mut nodes, &data, &founded, temporary.is_some()) => outcome,
         () = interrupted() => {
             println!("\nstopping");
             Ok(())
@@ -93,7 +96,7 @@ pub async fn run(args: DevArgs) -> anyhow::Result<()> {
 struct Node {
     name: String,
     client: String,
-    config: PathBuf,
+    starting: Starting,
     child: Child,
     /// Prints what the node says, until it ends.
     voice: JoinHandle<()>,
@@ -130,12 +133,12 @@ impl Node {
         }
         println!("{} died with {status}; starting it again", self.name);
         sleep(Duration::from_millis(50 << self.deaths.min(6))).await;
-        (self.child, self.voice) = start(&self.config, &self.name)?;
+        (self.child, self.voice) = self.starting.start(&self.name)?;
         Ok(())
     }
 }
 
-async fn watch_over(nodes: &mut [Node], data: &Path, ephemeral: bool) -> anyhow::Result<()> {
+async fn watch_over(nodes: &mut [Node], data: &Path, founded: &Path, ephemeral: bool) -> anyhow::Result<()> {
     let started = Instant::now();
     let mut announced = false;
     let mut steady_since = Instant::now();
@@ -158,6 +161,7 @@ async fn watch_over(nodes: &mut [Node], data: &Path, ephemeral: bool) -> anyhow:
             }
             if ready {
                 announced = true;
+                std::fs::write(founded, "").with_context(|| format!("cannot write {}", founded.display()))?;
                 announce(nodes, data, ephemeral, started.elapsed());
             } else if started.elapsed() > READY_WITHIN {
                 bail!("the cluster is not ready after {} s; the nodes' messages are above", READY_WITHIN.as_secs());
@@ -279,22 +283,33 @@ fn write_config(
     Ok(path)
 }
 
-fn start(config: &Path, name: &str) -> anyhow::Result<(Child, JoinHandle<()>)> {
-    let program = std::env::current_exe().context("cannot find the program itself")?;
-    let mut child = Command::new(&program)
-        .arg("serve")
-        .arg("--config")
-        .arg(config)
-        .env(DIE_WITH_PARENT, "1")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null()) // a node says what it says on the other
-        .stderr(Stdio::piped())
-        .process_group(0) // Ctrl-C is for us; we stop them in good order
-        .kill_on_drop(true)
-        .spawn()
-        .with_context(|| format!("cannot start {}", program.display()))?;
-    let said = child.stderr.take().expect("it is piped");
-    Ok((child, tokio::spawn(repeat(said, name.to_owned()))))
+/// How a node is started.
+struct Starting {
+    config: PathBuf,
+    /// Is there once the cluster was ready: what is lost from then on is lost, and not new.
+    founded: PathBuf,
+}
+
+impl Starting {
+    fn start(&self, name: &str) -> anyhow::Result<(Child, JoinHandle<()>)> {
+        let program = std::env::current_exe().context("cannot find the program itself")?;
+        let has_begun = self.config.parent().is_some_and(beginning::has_begun);
+        let mut child = Command::new(&program)
+            .arg("serve")
+            .arg("--config")
+            .arg(&self.config)
+            .args((!has_begun && !self.founded.exists()).then_some("--found"))
+            .env(DIE_WITH_PARENT, "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null()) // a node says what it says on the other
+            .stderr(Stdio::piped())
+            .process_group(0) // Ctrl-C is for us; we stop them in good order
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        let said = child.stderr.take().expect("it is piped");
+        Ok((child, tokio::spawn(repeat(said, name.to_owned()))))
+    }
 }
 
 /// Prints each line that a node says, with its name before it.

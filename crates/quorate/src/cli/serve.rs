@@ -1,7 +1,7 @@
 //! `quorate serve`: one node.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -25,8 +25,11 @@ const BACKLOG: u32 = 1024;
 
 /// Runs one node.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:
-  quorate serve --config /etc/quorate.toml
+#[command(after_help = "Examples:
+  quorate serve --config /etc/quorate.toml --found  # the first start of each node that founds the cluster
+  quorate serve --config /etc/quorate.toml          # every other start, and that of a node that joins
+
+A node whose data folder was lost starts like any other: it asks the others of them what it had promised, and is copied to.
 
 A configuration for a chain of three:
   cluster = \"orders\"
@@ -57,6 +60,9 @@ pub struct ServeArgs {
     /// The configuration file.
     #[arg(long)]
     config: PathBuf,
+    /// Found the cluster with the other nodes of the configuration. At the first start of each of them, and never again.
+    #[arg(long)]
+    found: bool,
 }
 
 /// Runs the node until it is told to stop.
@@ -72,7 +78,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let config = Config::read(&args.config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, serve(config, &args.config))
+    local.block_on(&runtime, serve(config, args))
 }
 
 /// A broken invariant is said in one line, whoever runs into it; the host and [`Node::open`] make it the end of the node.
@@ -84,7 +90,7 @@ fn say_broken_invariants_in_a_line() {
     }));
 }
 
-async fn serve(config: Config, config_path: &Path) -> anyhow::Result<()> {
+async fn serve(config: Config, args: &ServeArgs) -> anyhow::Result<()> {
     let (stop, stopped) = watch::channel(false);
     let peers = listen(config.peer_address(), false).await?;
     // The port is shared among our threads only: if nobody else has it, it can be had alone.
@@ -92,9 +98,9 @@ async fn serve(config: Config, config_path: &Path) -> anyhow::Result<()> {
     let clients = listen(config.client_address(), true).await?;
     let cannot_start = || format!("node {} cannot start from {}", config.node, config.data.display());
     let listens_at = peers.local_addr().context("the socket for other nodes is broken")?;
-    let node = Node::open(&config, peers).with_context(cannot_start)?;
+    let node = Node::open(&config, peers, args.found).with_context(cannot_start)?;
     let (membership, gossip) = Membership::start(&config, listens_at).await.with_context(cannot_start)?;
-    tokio::task::spawn_local(reload_keys(config_path.to_owned(), membership.clone()));
+    tokio::task::spawn_local(reload_keys(args.config.clone(), membership.clone()));
     tokio::task::spawn_local(tell_reached(membership.clone(), node.keyspace()));
     let metrics = Arc::new(Metrics::default());
     let page = node.page();

@@ -15,7 +15,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use quorate_model::NodeId;
-use quorate_protocols::chain::swami::{Addresses, Answer, Command, Refusal};
+use quorate_protocols::chain::swami::{Addresses, Answer, Command, Query, Refusal};
 use quorate_protocols::paxos::log::{Outcome, Request as Ask};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,8 @@ pub struct Newcomer {
 pub struct Welcome {
     /// Its number.
     pub node: u32,
+    /// Whether it was registered now; else a node with this address was, and may have run.
+    pub is_new: bool,
     /// The name of the cluster.
     pub cluster: String,
     /// Whether gossip is sealed with a key that is a secret.
@@ -126,17 +128,27 @@ async fn grant(gateway: &Gateway, wish: Wish, body: &mut Incoming) -> Result<Str
                     return Err(Refused(StatusCode::BAD_REQUEST, why));
                 }
             }
-            Command::Register(Addresses { peer, client })
+            return register(gateway, Addresses { peer, client }).await;
         }
         Wish::Drain(node) => Command::Drain(node),
         Wish::Restore(node) => Command::Restore(node),
         Wish::Remove(node) => Command::Remove(node),
         Wish::Lengthen(chain) => Command::SetLength { chain, len: read::<Length>(body).await?.length },
     };
-    match ask(gateway, command).await? {
-        Answer::Registered(node) => welcome(gateway, node).await,
+    match ask(gateway, Ask::Command(command)).await? {
         Answer::Done { revision } => Ok(serde_json::json!({ "revision": revision }).to_string()),
         _ => Ok("{}".to_owned()),
+    }
+}
+
+async fn register(gateway: &Gateway, addresses: Addresses) -> Result<String, Refused> {
+    let Answer::Everything(before) = ask(gateway, Ask::Query(Query::Since(u64::MAX))).await? else {
+        return Err(other_answer());
+    };
+    let is_new = before.nodes.values().all(|node| node.addresses.peer != addresses.peer);
+    match ask(gateway, Ask::Command(Command::Register(addresses))).await? {
+        Answer::Registered(node) => welcome(gateway, node, is_new).await,
+        _ => Err(other_answer()),
     }
 }
 
@@ -151,12 +163,16 @@ async fn read<T: DeserializeOwned>(body: &mut Incoming) -> Result<T, Refused> {
     serde_json::from_slice(&all).map_err(|error| bad(format!("the request is not understood: {error}")))
 }
 
-/// Has a command decided.
-async fn ask(gateway: &Gateway, command: Command) -> Result<Answer, Refused> {
-    match gateway.keyspace.system(Ask::Command(command)).await {
+fn other_answer() -> Refused {
+    Refused(StatusCode::INTERNAL_SERVER_ERROR, "an answer to another question".into())
+}
+
+/// Has a command decided, or a question answered.
+async fn ask(gateway: &Gateway, request: Ask<Command, Query>) -> Result<Answer, Refused> {
+    match gateway.keyspace.system(request).await {
         Ok(Outcome::Answer(Answer::Refused(refusal))) => Err(refused(&refusal)),
         Ok(Outcome::Answer(answer)) => Ok(answer),
-        Ok(Outcome::Changed) => Err(Refused(StatusCode::INTERNAL_SERVER_ERROR, "an answer to another question".into())),
+        Ok(Outcome::Changed) => Err(other_answer()),
         Err(refusal) => Err(Refused(StatusCode::SERVICE_UNAVAILABLE, refusal.to_string())),
     }
 }
@@ -170,7 +186,7 @@ fn refused(refusal: &Refusal) -> Refused {
     Refused(status, refusal.to_string())
 }
 
-async fn welcome(gateway: &Gateway, node: NodeId) -> Result<String, Refused> {
+async fn welcome(gateway: &Gateway, node: NodeId, is_new: bool) -> Result<String, Refused> {
     let unavailable = |why: String| Refused(StatusCode::SERVICE_UNAVAILABLE, why);
     let cluster = gateway.keyspace.cluster().await.map_err(|refusal| unavailable(refusal.to_string()))?;
     let nodes = cluster.state.nodes.iter().map(|(node, registered)| NodeAddress {
@@ -180,6 +196,7 @@ async fn welcome(gateway: &Gateway, node: NodeId) -> Result<String, Refused> {
     });
     let welcome = Welcome {
         node: node.0,
+        is_new,
         cluster: gateway.cluster.name.clone(),
         keyed: gateway.cluster.keyed,
         nodes: nodes.collect(),

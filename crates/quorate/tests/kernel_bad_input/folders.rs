@@ -163,3 +163,37 @@ async fn a_node_whose_folder_is_gone_gives_no_wrong_answer_and_loses_no_write() 
     }
     cluster.nodes[0].put("zz", "1").await.expect("a put");
 }
+
+/// Seen before: a node that had founded its cluster alone founded a second one, with nothing in it, when its folder was gone.
+#[tokio::test]
+async fn a_cluster_of_one_whose_folder_is_gone_is_not_founded_again() {
+    let mut cluster = Cluster::started("alone", 1, "").await;
+    let node = &mut cluster.nodes[0];
+    node.put("kept", "1").await.expect("a put");
+    node.stop();
+    node.start();
+    node.serves().await;
+    assert_eq!(node.keys().await, ["kept"], "no word is needed while the folder is there");
+    node.stop();
+    std::fs::remove_dir_all(&node.settings.data).expect("it is there");
+    node.start();
+    says_all(&node.fails(), &["node 1 cannot start", "nobody whom it could ask", "--found", "join as a new one"]);
+}
+
+/// Three that lost their folders at once have nobody who remembers. They wait, and found nothing.
+#[tokio::test]
+async fn a_cluster_whose_folders_are_all_gone_is_not_founded_again() {
+    let mut cluster = Cluster::started("all-gone", 3, "").await;
+    cluster.nodes[0].put("kept", "1").await.expect("a put");
+    for node in &mut cluster.nodes {
+        node.stop();
+        std::fs::remove_dir_all(&node.settings.data).expect("it is there");
+    }
+    for node in &mut cluster.nodes {
+        node.start();
+    }
+    for node in &cluster.nodes {
+        node.says("it asks all others of them, and decides nothing before they have answered");
+        node.put("lost", "1").await.expect_err("nobody is a member of anything");
+    }
+}

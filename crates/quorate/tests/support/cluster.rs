@@ -43,6 +43,8 @@ pub struct Node {
     /// Where the output of the present process begins.
     output_from: u64,
     child: Option<Child>,
+    /// Whether it was told once that it founds the cluster.
+    has_begun: bool,
     /// Another user to run as.
     pub user: Option<u32>,
 }
@@ -139,7 +141,7 @@ impl Node {
     /// A node with its configuration in `folder`, not started.
     pub fn new(folder: &Path, name: &str, settings: Settings) -> Self {
         let (config, output) = (folder.join(format!("{name}.toml")), folder.join(format!("{name}.output")));
-        Self { id: settings.node, settings, config, output, output_from: 0, child: None, user: None }
+        Self { id: settings.node, settings, config, output, output_from: 0, child: None, has_begun: false, user: None }
     }
 
     /// Starts the process with the present settings.
@@ -155,12 +157,21 @@ impl Node {
         self.output_from = output.metadata().expect("it is open").len();
         let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
         command.arg("serve").arg("--config").arg(&self.config).stdin(Stdio::null());
+        self.mind_beginning();
+        if !self.has_begun && !self.settings.data.join("new").exists() {
+            command.arg("--found");
+        }
         command.env("NO_COLOR", "1").env("RUST_BACKTRACE", "1");
         command.stdout(output.try_clone().expect("a descriptor")).stderr(output);
         if let Some(user) = self.user {
             std::os::unix::process::CommandExt::uid(&mut command, user);
         }
         self.child = Some(command.spawn().expect("the program starts"));
+    }
+
+    /// Notes whether it has begun, while its folder says so: one whose folder was lost is not new.
+    fn mind_beginning(&mut self) {
+        self.has_begun |= quorate::beginning::has_begun(&self.settings.data);
     }
 
     /// What the present process, or the last one, has said.
@@ -195,6 +206,7 @@ impl Node {
                 None => std::thread::sleep(PAUSE),
             }
         };
+        self.mind_beginning();
         let said = self.said();
         assert_eq!(status.code(), Some(1), "node {}: {status}: {said}", self.id);
         let last = said.lines().next_back().unwrap_or_default();
@@ -208,6 +220,7 @@ impl Node {
         kill_process(pid, Signal::TERM).expect("it runs");
         let status = child.wait().expect("it is our child");
         assert!(status.success(), "node {}: {status}: {}", self.id, self.said());
+        self.mind_beginning();
     }
 
     /// Writes the present settings, and lets the process read them again.
@@ -224,6 +237,7 @@ impl Node {
             // It may have ended already, which is what we want.
             let _ = child.kill();
             let _ = child.wait();
+            self.mind_beginning();
         }
     }
 

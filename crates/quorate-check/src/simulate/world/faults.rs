@@ -5,7 +5,9 @@ use std::time::Duration;
 use quorate_model::trace::What;
 use quorate_model::{Event, Outbox};
 
-use super::{Happening, World};
+use super::super::disk::Disk;
+use super::{Happening, World, node_ids};
+use crate::cast::View;
 use crate::simulate::plan::Fault;
 use crate::simulate::{Links, Simulated};
 
@@ -19,6 +21,7 @@ impl<P: Simulated> World<'_, P> {
                 self.counts.crashes += 1;
                 self.crash(*node, *down, *tears);
             }
+            Fault::LoseDisk { node, down } => self.lose_disk(*node, *down),
             Fault::SyncFails { node, down } => self.nodes[*node].sync_fails_for = Some(*down),
             Fault::Pause { node, lasts } => {
                 self.counts.pauses += 1;
@@ -44,7 +47,24 @@ impl<P: Simulated> World<'_, P> {
             _ if self.healed => {} // all walls are down already
             Fault::Partition { side, out, back, .. } => self.network.wall(side, *out, *back, false),
             Fault::SlowDisk { node, .. } => self.nodes[*node].slow_factor = 1,
-            Fault::Crash { .. } | Fault::SyncFails { .. } | Fault::Pause { .. } => {} // end by events of their own
+            // end by events of their own
+            Fault::Crash { .. } | Fault::SyncFails { .. } | Fault::Pause { .. } | Fault::LoseDisk { .. } => {}
+        }
+    }
+
+    fn lose_disk(&mut self, node: usize, down: Duration) {
+        let id = node_ids(self.cast)[node];
+        if !self.cast.losable.as_ref().is_some_and(|it| (it.may_lose)(&View::new(self), id)) {
+            return;
+        }
+        self.counts.lost_disks += 1;
+        self.crash(node, down, false);
+        for seat in 0..self.seats.len() {
+            if self.seats[seat].node == node {
+                let begun = self.cast.begins(seat, self.counts.lost_disks);
+                let it = &mut self.seats[seat];
+                (it.disk, it.opened, it.durable) = (Disk::default(), begun.clone(), begun);
+            }
         }
     }
 

@@ -38,9 +38,10 @@ impl<P: Simulated> World<'_, P> {
     pub(super) fn check_end(&mut self) {
         let history = self.history();
         let view = View::new(self);
-        let faithful = self.cast.faithful.is_none_or(|faithful| {
-            self.cast.seats.iter().zip(&self.seats).all(|((_, fresh), seat)| faithful(fresh, &seat.durable))
-        });
+        let faithful = self
+            .cast
+            .faithful
+            .is_none_or(|faithful| self.seats.iter().all(|seat| faithful(&seat.opened, &seat.durable)));
         let failed = self.cast.properties.iter().find_map(|property| {
             let judged = match &property.claim {
                 Claim::Finally(check) if !check(&view) => Judged::Fails,

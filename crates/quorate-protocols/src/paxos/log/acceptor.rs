@@ -6,11 +6,13 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::super::ballot::Ballot;
-use super::message::{Batch, Item, Vote};
+use super::message::{Batch, Item, Vote, Votes};
 
 /// Promises and votes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct Acceptor<C> {
+    /// Whether this is all that it ever promised and voted for.
+    remembers: bool,
     promised: Ballot,
     /// What was chosen up to this slot was applied, and the votes are forgotten.
     base: u64,
@@ -18,9 +20,26 @@ pub(super) struct Acceptor<C> {
 }
 
 impl<C: Clone> Acceptor<C> {
-    /// Nothing promised, and nothing voted for after slot `base`.
+    /// Nothing promised, and nothing voted for after slot `base`, as far as it remembers.
     pub fn new(base: u64) -> Self {
-        Self { promised: Ballot::default(), base, votes: BTreeMap::new() }
+        Self { remembers: false, promised: Ballot::default(), base, votes: BTreeMap::new() }
+    }
+
+    /// Whether this is all that it ever promised and voted for.
+    pub fn remembers(&self) -> bool {
+        self.remembers
+    }
+
+    /// Has recalled what it had forgotten. What it learned in the meantime may be of higher ballots.
+    pub fn recall(&mut self, promised: Ballot, votes: Votes<C>) {
+        self.remembers = true;
+        self.promise(promised);
+        for (slot, vote) in votes {
+            self.promise(vote.ballot);
+            if slot > self.base && self.get(slot).is_none_or(|known| known.ballot < vote.ballot) {
+                self.votes.insert(slot, vote);
+            }
+        }
     }
 
     /// Takes part in no ballot below this one.

@@ -74,6 +74,8 @@ pub(super) struct Leading<C> {
 pub(super) struct Peer {
     /// Up to here it voted in our ballot, or knew what was chosen.
     pub voted: u64,
+    /// Up to here it holds what we put to the vote, whether it has a vote or not.
+    pub held: u64,
     /// It was sent everything up to here. Unknown while we wait to hear what it has.
     pub sent: Option<u64>,
     /// Up to here it knew what was chosen.

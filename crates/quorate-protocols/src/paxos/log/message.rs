@@ -81,6 +81,9 @@ impl<C: fmt::Debug> fmt::Debug for Vote<C> {
     }
 }
 
+/// Votes, each with its slot.
+pub type Votes<C> = Vec<(u64, Vote<C>)>;
+
 /// What came of an entry.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Outcome<A> {
@@ -97,6 +100,9 @@ pub struct Base<A, S> {
     pub index: u64,
     /// Who decides the next one.
     pub members: Members,
+    /// No ballot below this one decided any slot up to here, or decides any that comes: whoever goes on from here takes part
+    /// in none.
+    pub ballot: Ballot,
     /// The sessions and the machine. Without them, the machine's own storage holds them.
     pub state: Option<(Sessions<Outcome<A>>, S)>,
 }
@@ -187,7 +193,7 @@ pub enum Message<M: Machine> {
         /// I know what was chosen up to here.
         applied: u64,
         /// The slots after those that the candidate knows, with the vote of the highest ballot that I gave in each.
-        votes: Vec<(u64, Vote<M::Command>)>,
+        votes: Votes<M::Command>,
     },
     /// Member to whoever speaks for a ballot that is over, or asks one who does not lead: there is a higher ballot.
     Refused {
@@ -213,6 +219,31 @@ pub enum Message<M: Machine> {
         index: u64,
         /// I know what was chosen up to here.
         applied: u64,
+    },
+    /// Somebody who has no vote to leader: I hold all that you put to the vote up to here.
+    Held {
+        /// The leader's ballot.
+        ballot: Ballot,
+        /// Up to here.
+        index: u64,
+        /// I know what was chosen up to here.
+        applied: u64,
+    },
+    /// A member that has no memory to the others: what did I promise and vote for?
+    Recall {
+        /// Names the asker's life.
+        nonce: u64,
+        /// I know what was chosen up to here.
+        applied: u64,
+    },
+    /// Member to one that has no memory: this is what I promised and voted for.
+    Recalled {
+        /// The asker's life.
+        nonce: u64,
+        /// No ballot below this one.
+        promised: Ballot,
+        /// The slots after those that the asker knows, with the vote of the highest ballot that I gave in each.
+        votes: Votes<M::Command>,
     },
     /// Leader to members: everything up to here is chosen.
     Chosen {
@@ -292,6 +323,13 @@ pub enum Record<M: Machine> {
         first: u64,
         /// The items.
         items: Batch<M::Command>,
+    },
+    /// Has recalled what it promised and voted for, or has nothing to recall.
+    Recalled {
+        /// Takes part in no ballot below this one.
+        promised: Ballot,
+        /// The slots with the votes.
+        votes: Votes<M::Command>,
     },
     /// What came of the slots up to one.
     Base(Box<Base<M::Answer, M::Snapshot>>),

@@ -1,12 +1,14 @@
 //! A member of the log. The table at the top of [`super`] says what it does; this file is its state and the match over
 //! events. What it does as an acceptor is in `vote`, as a candidate in `campaign`, as the leader in `lead`, for those who
-//! read in `answer`, for its observer in `observe`; what all do with what is chosen is in `apply`.
+//! read in `answer`, for its observer in `observe`, without a memory in `recall`; what all do with what is chosen is in `apply`.
 
 mod answer;
 mod apply;
 mod campaign;
 mod lead;
+mod mutant;
 mod observe;
+mod recall;
 mod vote;
 
 use alloc::collections::VecDeque;
@@ -23,7 +25,9 @@ use super::message::{Base, Item, Message, Order, Record, Timer, Vote};
 use super::read::{Read, Reads};
 use super::replica::Replica;
 use crate::operation::Entry;
+pub use mutant::Mutant;
 use observe::Observer;
+use recall::Recall;
 
 /// How often the time until the next attempt to lead doubles.
 const DOUBLINGS_MAX: u32 = 6;
@@ -64,41 +68,6 @@ impl Default for NodeOptions {
     }
 }
 
-/// One rule broken on purpose, to prove that breaking it is noticed.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Mutant {
-    /// Promises, and votes in lower ballots all the same.
-    ForgetsPromise,
-    /// Says that it voted ahead of writing.
-    SaysBeforeDurable,
-    /// Goes on in its old ballot after a restart.
-    SkipsPhaseOne,
-    /// Puts its own commands where a quorum may have voted already.
-    IgnoresVotes,
-    /// One vote is quorum enough.
-    DecidesAlone,
-    /// Grants a lease for no longer than it is asked for.
-    IgnoresDrift,
-    /// Counts its lease from when it was granted.
-    CountsLeaseFromGrant,
-    /// Promises anew after a restart, whomever it had granted a lease.
-    ForgetsGrant,
-    /// Answers reads without asking whether it still leads.
-    ReadsUnconfirmed,
-    /// Answers reads before what earlier leaders ordered is applied.
-    ReadsBeforeFloor,
-    /// Answers reads before it has heard the members who decide now.
-    ReadsDuringChange,
-    /// Counts the votes of new members before the change is chosen.
-    UsesMembersEarly,
-    /// Orders behind a change of members before it is chosen.
-    OrdersBehindChange,
-    /// Takes the machine from a snapshot, but not the sessions.
-    DropsSessions,
-    /// Applies an operation again when it was ordered again.
-    ForgetsSessions,
-}
-
 /// What the alarm is set for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 enum Waiting {
@@ -137,6 +106,7 @@ pub struct Node<M: Machine> {
     end: (Ballot, u64),
     reads: Reads<M::Query>,
     grant: Option<Grant>,
+    recall: Recall<M::Command>,
     observer: Option<Observer>,
     waiting: Option<Waiting>,
     /// Of each record that was appended in this life and may rest: the first slot that it speaks of; 0 for a promise.
@@ -182,6 +152,7 @@ impl<M: Machine> Node<M> {
             end: (never, 0),
             reads: Reads::new(),
             grant: None,
+            recall: Recall::new(),
             observer: None,
             waiting: None,
             records: VecDeque::new(),
@@ -246,8 +217,9 @@ impl<M: Machine> Node<M> {
         false
     }
 
+    /// Whether it decides, as far as it knows.
     fn is_member(&self) -> bool {
-        self.replica.members.contains(self.me)
+        self.replica.members.contains(self.me) && self.may_decide()
     }
 
     fn member(node: NodeId, cx: &Context<'_, Self>) -> Pid {
@@ -322,7 +294,9 @@ impl<M: Machine> Node<M> {
 
     fn start(&mut self, cx: &mut Context<'_, Self>) {
         self.observe_start();
-        if self.acceptor.promised() == Ballot::default() && self.replica.applied == 0 {
+        self.mind_beginning(cx);
+        let is_fresh = self.acceptor.promised() == Ballot::default() && self.replica.applied == 0;
+        if is_fresh && self.may_decide() {
             return; // nothing was before: wait until somebody asks
         }
         if let Some(lease) = self.options.lease
@@ -334,6 +308,9 @@ impl<M: Machine> Node<M> {
             return self.lead_at_once(cx);
         }
         self.behind = true;
+        if self.is_amnesic() {
+            return self.ask_to_recall(cx);
+        }
         match self.guide() {
             Some(_) => self.nudge(cx),
             None => self.campaign(cx), // we led last
@@ -345,11 +322,12 @@ impl<M: Machine> Node<M> {
         let waiting = match &self.phase {
             Phase::Following if self.asked || self.behind || self.reads.wait_for_log() => Some(Waiting::Leader),
             Phase::Following if self.observer.is_some() && self.is_member() => Some(Waiting::Leader),
+            Phase::Following if self.is_amnesic() => Some(Waiting::Leader),
             Phase::Following => None,
             Phase::Preparing(_) => Some(Waiting::Promises),
             Phase::Leading(leading) => {
                 let applied = self.replica.applied;
-                let lags = leading.peers.values().any(|peer| peer.applied < applied || peer.voted < leading.last);
+                let lags = leading.peers.values().any(|peer| peer.applied < applied || peer.held < leading.last);
                 (lags || applied < leading.last || leading.round.is_open).then_some(Waiting::Members)
             }
         };
@@ -371,6 +349,9 @@ impl<M: Machine> Node<M> {
         match &self.phase {
             Phase::Following if self.is_member() => self.campaign(cx),
             Phase::Following => {
+                if self.is_amnesic() {
+                    self.ask_to_recall(cx);
+                }
                 self.attempts = (self.attempts + 1) % (self.replica.members.nodes().len() as u32 + 1); // the next guide
                 self.asked = false;
                 self.nudge(cx);
@@ -390,6 +371,11 @@ impl<M: Machine> Node<M> {
             Message::Refused { ballot, higher } => self.refused(ballot, higher, cx),
             Message::Accept { ballot, first, items } => self.accept(from, ballot, first, &items, cx),
             Message::Voted { ballot, index, applied } => self.voted(from.node, ballot, index, applied, cx),
+            Message::Held { ballot, index, applied } => self.held(from.node, ballot, index, applied, cx),
+            Message::Recall { nonce, applied } => self.asked_to_recall(from, nonce, applied, cx),
+            Message::Recalled { nonce, promised, votes } => {
+                self.told_to_recall(from.node, nonce, promised, votes, cx);
+            }
             Message::Chosen { ballot, index } => self.told_chosen(from, ballot, index, cx),
             Message::Snapshot { ballot, base } => self.install(from, ballot, base, cx),
             Message::Confirm { ballot, round } => self.confirm(from, ballot, round, cx),
@@ -435,8 +421,10 @@ impl<M: Machine> Process for Node<M> {
         match record {
             Record::Promised(ballot) => self.acceptor.promise(ballot),
             Record::Voted { ballot, first, items } => self.acceptor.vote(ballot, first, &items),
+            Record::Recalled { promised, votes } => self.acceptor.recall(promised, votes),
             Record::Base(base) => {
                 let base = if self.breaks(Mutant::DropsSessions) { without_sessions(*base) } else { *base };
+                self.acceptor.promise(base.ballot);
                 self.replica.restore(base);
                 self.acceptor.forget(self.replica.applied);
                 self.kept_weight = 0;
@@ -446,9 +434,10 @@ impl<M: Machine> Process for Node<M> {
     }
 
     fn compact(&self) -> impl Iterator<Item = Record<M>> {
+        let ballot = self.acceptor.promised();
         let base = match self.replica.machine.stored() {
-            Some(index) => Base { index, members: self.replica.members.clone(), state: None },
-            None => self.replica.base(),
+            Some(index) => Base { index, members: self.replica.members.clone(), ballot, state: None },
+            None => self.replica.base(ballot),
         };
         let mut from = base.index;
         let votes = core::iter::from_fn(move || {
@@ -459,8 +448,8 @@ impl<M: Machine> Process for Node<M> {
             from = first + items.len() as u64 - 1;
             Some(Record::Voted { ballot: vote.ballot, first, items })
         });
-        let head = [Record::Base(alloc::boxed::Box::new(base)), Record::Promised(self.acceptor.promised())];
-        head.into_iter().chain(votes)
+        let recalled = self.acceptor.remembers().then(Self::nothing_to_recall);
+        [Record::Base(alloc::boxed::Box::new(base))].into_iter().chain(recalled).chain(votes)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use quorate_model::{Machine, Wire};
 
+use super::super::ballot::Ballot;
 use super::members::Members;
 use super::message::{Base, Item, Order, Outcome};
 use super::session::{Known, Sessions};
@@ -29,10 +30,10 @@ impl<M: Machine> Replica<M, M::Answer> {
         Self { machine, sessions, members, applied }
     }
 
-    /// What it would take to be here without the log.
-    pub fn base(&self) -> Base<M::Answer, M::Snapshot> {
+    /// What it would take to be here without the log, for one who has promised `ballot`.
+    pub fn base(&self, ballot: Ballot) -> Base<M::Answer, M::Snapshot> {
         let state = Some((self.sessions.clone(), self.machine.snapshot()));
-        Base { index: self.applied, members: self.members.clone(), state }
+        Base { index: self.applied, members: self.members.clone(), ballot, state }
     }
 
     /// Goes on from `base`.

@@ -89,11 +89,13 @@ impl<A: Wire, S: Wire> Wire for Base<A, S> {
     fn encode(&self, out: &mut Vec<u8>) {
         self.index.encode(out);
         self.members.encode(out);
+        self.ballot.encode(out);
         self.state.encode(out);
     }
 
     fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
-        Ok(Self { index: u64::decode(input)?, members: Members::decode(input)?, state: Option::decode(input)? })
+        let (index, members, ballot) = (u64::decode(input)?, Members::decode(input)?, Ballot::decode(input)?);
+        Ok(Self { index, members, ballot, state: Option::decode(input)? })
     }
 }
 
@@ -125,6 +127,9 @@ const CONFIRMED: u8 = 10;
 const QUESTION: u8 = 11;
 const READ_AT: u8 = 12;
 const NUDGE: u8 = 13;
+const HELD: u8 = 14;
+const RECALL: u8 = 15;
+const TOLD: u8 = 16;
 
 impl<M: Machine> Wire for Message<M>
 where
@@ -151,6 +156,15 @@ where
                 encode_batch(items, out);
             }
             Self::Voted { ballot, index, applied } => put(VOTED, *ballot, &[*index, *applied], out),
+            Self::Held { ballot, index, applied } => put(HELD, *ballot, &[*index, *applied], out),
+            Self::Recall { nonce, applied } => {
+                out.push(RECALL);
+                (*nonce, *applied).encode(out);
+            }
+            Self::Recalled { nonce, promised, votes } => {
+                put(TOLD, *promised, &[*nonce], out);
+                votes.encode(out);
+            }
             Self::Chosen { ballot, index } => put(CHOSEN, *ballot, &[*index], out),
             Self::Snapshot { ballot, base } => {
                 put(SNAPSHOT, *ballot, &[], out);
@@ -193,6 +207,7 @@ where
             READ_AT => {
                 return Ok(Self::ReadAt { operation: OperationId::decode(input)?, index: u64::decode(input)? });
             }
+            RECALL => return Ok(Self::Recall { nonce: u64::decode(input)?, applied: u64::decode(input)? }),
             NUDGE => return Ok(Self::Nudge { applied: u64::decode(input)? }),
             _ => {} // all others begin with a ballot
         }
@@ -206,6 +221,8 @@ where
                 Self::Accept { ballot, first, items: decode_batch(first, input)? }
             }
             VOTED => Self::Voted { ballot, index: u64::decode(input)?, applied: u64::decode(input)? },
+            HELD => Self::Held { ballot, index: u64::decode(input)?, applied: u64::decode(input)? },
+            TOLD => Self::Recalled { promised: ballot, nonce: u64::decode(input)?, votes: Vec::decode(input)? },
             CHOSEN => Self::Chosen { ballot, index: u64::decode(input)? },
             SNAPSHOT => Self::Snapshot { ballot, base: Box::decode(input)? },
             CONFIRM => Self::Confirm { ballot, round: u64::decode(input)? },
@@ -227,6 +244,7 @@ const BOOT: u8 = 1;
 const PROMISED: u8 = 2;
 const VOTES: u8 = 3;
 const BASE: u8 = 4;
+const RECALLED: u8 = 5;
 
 impl<M: Machine> Wire for Record<M>
 where
@@ -244,6 +262,10 @@ where
                 put(VOTES, *ballot, &[*first], out);
                 encode_batch(items, out);
             }
+            Self::Recalled { promised, votes } => {
+                put(RECALLED, *promised, &[], out);
+                votes.encode(out);
+            }
             Self::Base(base) => {
                 out.push(BASE);
                 base.encode(out);
@@ -259,6 +281,7 @@ where
                 let (ballot, first) = (Ballot::decode(input)?, u64::decode(input)?);
                 Self::Voted { ballot, first, items: decode_batch(first, input)? }
             }
+            RECALLED => Self::Recalled { promised: Ballot::decode(input)?, votes: Vec::decode(input)? },
             BASE => Self::Base(Box::decode(input)?),
             other => return Err(DecodeError::Unknown { what: "consensus record", value: other.into() }),
         })

@@ -9,6 +9,7 @@ use quorate_model::NodeId;
 
 use super::chain::node_number;
 use super::{Target, emit};
+use crate::beginning::note_new;
 use crate::cli::{Output, say};
 use crate::config::{Bounds, Config, MemberConfig};
 use crate::http::{NODES_PATH, Newcomer, NodeList, NodeRow, Welcome};
@@ -150,6 +151,9 @@ async fn join(target: &Target, args: JoinArgs) -> anyhow::Result<()> {
         members: members.collect(),
     };
     std::fs::create_dir_all(&args.data).with_context(|| format!("cannot make the folder {}", args.data.display()))?;
+    if welcome.is_new {
+        note_new(&args.data)?; // before the configuration, without which it cannot start
+    }
     config.write(&path)?;
     if target.output == Output::Json {
         return emit(&[serde_json::json!({ "node": welcome.node, "config": path }).to_string().into()]);

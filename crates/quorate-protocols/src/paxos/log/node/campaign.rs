@@ -6,14 +6,13 @@
 //! waits for the other to lead, a random time that grows with each attempt, and then tries again: a redrive.
 
 use alloc::collections::BTreeMap;
-use alloc::vec::Vec;
 use core::mem;
 
 use quorate_model::{Context, Machine, NodeId, Pid, Service};
 
 use super::super::super::ballot::Ballot;
 use super::super::leader::{Phase, Preparing, Proposals};
-use super::super::message::{Message, Order, Vote};
+use super::super::message::{Message, Order, Votes};
 use super::super::session::Known;
 use super::{Mutant, Node};
 use crate::operation::Entry;
@@ -107,12 +106,20 @@ impl<M: Machine> Node<M> {
     pub(super) fn ask_for_promises(&mut self, cx: &mut Context<'_, Self>) {
         let Phase::Preparing(preparing) = &self.phase else { return };
         let message = Message::Prepare { ballot: preparing.ballot, applied: self.replica.applied };
-        for &node in self.replica.members.nodes() {
+        for &node in self.replica.members.nodes().iter().filter(|_| self.is_member()) {
             if !preparing.promises.contains_key(&node) {
                 cx.send(Self::member(node, cx), message.clone());
             }
         }
         self.lead_if_promised(cx);
+    }
+
+    /// Who is no member leads nobody: members recall what they promised and voted for from each other (`recall`). It tells
+    /// them that they are members until it hears one that leads.
+    fn stand_back(&mut self, cx: &mut Context<'_, Self>) {
+        self.phase = Phase::Following;
+        self.behind = true;
+        self.nudge(cx);
     }
 
     /// A member promises.
@@ -121,7 +128,7 @@ impl<M: Machine> Node<M> {
         member: NodeId,
         ballot: Ballot,
         applied: u64,
-        votes: Vec<(u64, Vote<M::Command>)>,
+        votes: Votes<M::Command>,
         cx: &mut Context<'_, Self>,
     ) {
         let Phase::Preparing(preparing) = &mut self.phase else { return }; // phase 1 is over
@@ -136,6 +143,9 @@ impl<M: Machine> Node<M> {
     }
 
     fn lead_if_promised(&mut self, cx: &mut Context<'_, Self>) {
+        if matches!(self.phase, Phase::Preparing(_)) && !self.is_member() {
+            return self.stand_back(cx);
+        }
         let Phase::Preparing(preparing) = &self.phase else { return };
         let members = self.replica.members.nodes();
         let promised = members.iter().filter(|node| preparing.promises.contains_key(node)).count();

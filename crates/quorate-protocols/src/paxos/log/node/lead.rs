@@ -167,9 +167,18 @@ impl<M: Machine> Node<M> {
     /// A member says up to where it voted.
     pub(super) fn voted(&mut self, node: NodeId, ballot: Ballot, index: u64, applied: u64, cx: &mut Context<'_, Self>) {
         let Phase::Leading(leading) = &mut self.phase else { return };
+        if let Some(peer) = leading.peers.get_mut(&node).filter(|_| leading.ballot == ballot) {
+            peer.voted = peer.voted.max(index);
+            self.held(node, ballot, index, applied, cx);
+        }
+    }
+
+    /// Somebody says up to where he holds what was put to the vote.
+    pub(super) fn held(&mut self, node: NodeId, ballot: Ballot, index: u64, applied: u64, cx: &mut Context<'_, Self>) {
+        let Phase::Leading(leading) = &mut self.phase else { return };
         let last = leading.last;
         let Some(peer) = leading.peers.get_mut(&node).filter(|_| leading.ballot == ballot) else { return };
-        peer.voted = peer.voted.max(index);
+        peer.held = peer.held.max(index);
         peer.applied = peer.applied.max(applied);
         peer.told = peer.told.max(applied);
         peer.sent.get_or_insert(index.min(last));
@@ -210,13 +219,6 @@ impl<M: Machine> Node<M> {
             leading.window.pop_front();
         }
         if self.replica.members.since() == applied {
-            // Whoever acts by the leader's right asks members only, so one of them shall lead, and will, for the log is observed.
-            // Else we lead on: nobody might lead for long, and who lags would stay behind.
-            if self.observer.is_some() && !self.replica.members.contains(self.me) {
-                self.phase = Phase::Following;
-                return;
-            }
-            let Phase::Leading(leading) = &mut self.phase else { return };
             // Whoever leads the new members from now on must have heard a quorum of them, and so must we. Our lease ends
             // here: those who granted it decide nothing any more.
             let (ballot, proposals) = (leading.ballot, core::mem::replace(&mut leading.proposals, Proposals::new()));
@@ -259,7 +261,7 @@ impl<M: Machine> Node<M> {
         let applied = self.replica.applied;
         let Phase::Leading(leading) = &mut self.phase else { return };
         for peer in leading.peers.values_mut() {
-            if peer.applied < applied || peer.voted < leading.last {
+            if peer.applied < applied || peer.held < leading.last {
                 peer.sent = None;
             }
         }
@@ -303,7 +305,7 @@ impl<M: Machine> Node<M> {
 /// What is known of a member when a ballot begins: if it promised, up to where it knew what was chosen.
 fn peer(promised: Option<u64>) -> Peer {
     match promised {
-        Some(applied) => Peer { voted: applied, sent: Some(applied), applied, told: applied },
+        Some(applied) => Peer { voted: applied, held: applied, sent: Some(applied), applied, told: applied },
         None => Peer::default(),
     }
 }

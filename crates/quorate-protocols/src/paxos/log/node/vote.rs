@@ -16,6 +16,9 @@ impl<M: Machine> Node<M> {
         if ballot < self.acceptor.promised() {
             return self.refuse(from, ballot, cx);
         }
+        if !self.may_decide() {
+            return self.asked_of_amnesic(from, ballot, cx);
+        }
         if self.may_not_promise(ballot.node, cx) {
             return; // it will ask again, and one day the lease is over
         }
@@ -86,8 +89,15 @@ impl<M: Machine> Node<M> {
     }
 
     fn say_voted(&mut self, to: Pid, ballot: Ballot, cx: &mut Context<'_, Self>) {
-        let index = self.end_in(ballot);
-        cx.send(to, Message::Voted { ballot, index, applied: self.replica.applied });
+        let (index, applied) = (self.end_in(ballot), self.replica.applied);
+        cx.send(
+            to,
+            if self.may_decide() {
+                Message::Voted { ballot, index, applied }
+            } else {
+                Message::Held { ballot, index, applied }
+            },
+        );
     }
 
     /// The leader says that everything up to `index` is chosen. In the slots where we voted in its ballot, that is what
@@ -119,8 +129,16 @@ impl<M: Machine> Node<M> {
             return; // a late answer of one whose promise we did without
         }
         if base.index > self.replica.applied {
+            self.seen = self.seen.max(base.ballot);
+            if self.phase.ballot().is_some_and(|ours| ours < base.ballot) {
+                self.phase = Phase::Following;
+                self.behind = true;
+            }
             self.append(Record::Base(base), cx);
             self.answer_ready(cx);
+        }
+        if self.is_amnesic() {
+            self.ask_to_recall(cx);
         }
         if self.phase.ballot() == Some(ballot) {
             self.ask_for_promises(cx); // by a member that we asked as a candidate
@@ -133,7 +151,7 @@ impl<M: Machine> Node<M> {
 
     /// Sends what came of the log, to go on from there.
     pub(super) fn send_snapshot(&self, to: Pid, ballot: Ballot, cx: &mut Context<'_, Self>) {
-        let base = Box::new(self.replica.base());
+        let base = Box::new(self.replica.base(self.acceptor.promised()));
         cx.send_without(self.newer_than(self.replica.applied), to, Message::Snapshot { ballot, base });
     }
 
@@ -143,6 +161,9 @@ impl<M: Machine> Node<M> {
             return self.refuse(from, ballot, cx);
         }
         self.heard(ballot, cx.now);
+        if !self.may_decide() {
+            return self.asked_of_amnesic(from, ballot, cx);
+        }
         self.promise(ballot, cx);
         self.grant_lease(ballot.node, cx);
         cx.send(from, Message::Confirmed { ballot, round });
