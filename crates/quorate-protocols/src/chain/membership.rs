@@ -55,7 +55,7 @@ pub enum Message {
     Renew {
         /// When it asks.
         asked: Asked,
-        /// The length of the prefix that it acts on.
+        /// The length of the prefix that it acts on; 0 if it has no place in the chain, as far as it knows.
         prefix_len: u64,
     },
     /// The answer: yes.

@@ -38,7 +38,10 @@ impl<M: Machine> Node<M> {
             return; // of no use as it is: without a lease it is let go, and may join anew
         }
         // Also who is no member: so it is known that it could be one.
-        let (asked, prefix_len) = (self.asked_at(cx.now), self.configuration.prefix_len());
+        // Who takes itself for none of the chain, though it may be one whose disk was lost, acts on no place of its own.
+        let is_placed = self.configuration.line().any(|node| node == self.me);
+        let prefix_len = if is_placed { self.configuration.prefix_len() } else { 0 };
+        let asked = self.asked_at(cx.now);
         let without = self.waits_for_disk(cx.now);
         for swami in &self.swamis {
             cx.send_without(without, *swami, Message::Membership(membership::Message::Renew { asked, prefix_len }));
