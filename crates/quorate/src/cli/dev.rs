@@ -8,6 +8,8 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -69,12 +71,14 @@ pub async fn run(args: DevArgs) -> anyhow::Result<()> {
     let members: Vec<_> = (0..args.nodes).map(|at| member(&args, at)).collect();
     check_ports(&members)?;
     let key = GossipKey::drawn(); // all nodes start anew, so it need not be the one of before
+    let is_ready = Arc::new(AtomicBool::new(false));
     let mut nodes = Vec::new();
     for member in &members {
         let config = write_config(&args, &data, &members, member, key)?;
         let name = member.name();
-        let (child, voice) = start(&config, &name)?;
-        nodes.push(Node { name, client: member.client.clone(), child, voice, config, deaths: 0 });
+        let (child, voice) = start(&config, &name, &is_ready)?;
+        let is_ready = Arc::clone(&is_ready);
+        nodes.push(Node { name, client: member.client.clone(), child, voice, config, is_ready, deaths: 0 });
     }
     let outcome = tokio::select! {
         outcome = watch_over(&mut nodes, &data, temporary.is_some()) => outcome,
@@ -97,6 +101,8 @@ struct Node {
     child: Child,
     /// Prints what the node says, until it ends.
     voice: JoinHandle<()>,
+    /// Whether the cluster was ready: before, only what is wrong is printed.
+    is_ready: Arc<AtomicBool>,
     deaths: u32,
 }
 
@@ -130,7 +136,7 @@ impl Node {
         }
         println!("{} died with {status}; starting it again", self.name);
         sleep(Duration::from_millis(50 << self.deaths.min(6))).await;
-        (self.child, self.voice) = start(&self.config, &self.name)?;
+        (self.child, self.voice) = start(&self.config, &self.name, &self.is_ready)?;
         Ok(())
     }
 }
@@ -158,6 +164,7 @@ async fn watch_over(nodes: &mut [Node], data: &Path, ephemeral: bool) -> anyhow:
             }
             if ready {
                 announced = true;
+                nodes.iter().for_each(|node| node.is_ready.store(true, Ordering::Relaxed));
                 announce(nodes, data, ephemeral, started.elapsed());
             } else if started.elapsed() > READY_WITHIN {
                 bail!("the cluster is not ready after {} s; the nodes' messages are above", READY_WITHIN.as_secs());
@@ -180,8 +187,10 @@ fn announce(nodes: &[Node], data: &Path, ephemeral: bool, took: Duration) {
     println!(
         "
 Try, in another terminal:
-  quorate put greeting hello           or  etcdctl --endpoints={endpoints} put greeting hello
-  quorate get greeting                 or  etcdctl --endpoints={endpoints} get greeting
+  export QUORATE_ENDPOINTS={endpoints}
+  export ETCDCTL_ENDPOINTS=$QUORATE_ENDPOINTS
+  quorate put greeting hello           or  etcdctl put greeting hello
+  quorate get greeting                 or  etcdctl get greeting
   quorate watch greeting               prints each change until Ctrl-C
   quorate status                       who is head, who is tail, how far
   quorate node list                    who is there, as one node knows
@@ -279,7 +288,7 @@ fn write_config(
     Ok(path)
 }
 
-fn start(config: &Path, name: &str) -> anyhow::Result<(Child, JoinHandle<()>)> {
+fn start(config: &Path, name: &str, is_ready: &Arc<AtomicBool>) -> anyhow::Result<(Child, JoinHandle<()>)> {
     let program = std::env::current_exe().context("cannot find the program itself")?;
     let mut child = Command::new(&program)
         .arg("serve")
@@ -294,14 +303,18 @@ fn start(config: &Path, name: &str) -> anyhow::Result<(Child, JoinHandle<()>)> {
         .spawn()
         .with_context(|| format!("cannot start {}", program.display()))?;
     let said = child.stderr.take().expect("it is piped");
-    Ok((child, tokio::spawn(repeat(said, name.to_owned()))))
+    Ok((child, tokio::spawn(repeat(said, name.to_owned(), Arc::clone(is_ready)))))
 }
 
-/// Prints each line that a node says, with its name before it.
-async fn repeat(said: ChildStderr, name: String) {
+/// Prints each line that a node says, with its name before it. Until the cluster is ready, nodes that find each other are
+/// no news, and what is wrong is.
+async fn repeat(said: ChildStderr, name: String, is_ready: Arc<AtomicBool>) {
     let mut lines = BufReader::new(said).split(b'\n');
     while let Ok(Some(line)) = lines.next_segment().await {
-        // Nobody reads along any more; the node must not wait for that.
-        let _ = writeln!(std::io::stderr(), "{name}  {}", String::from_utf8_lossy(&line));
+        let line = String::from_utf8_lossy(&line);
+        if is_ready.load(Ordering::Relaxed) || !line.contains(" INFO ") {
+            // Nobody reads along any more; the node must not wait for that.
+            let _ = writeln!(std::io::stderr(), "{name}  {line}");
+        }
     }
 }
