@@ -37,10 +37,14 @@ def client_port(base, node):
 
 
 class Cluster:
-    """`nodes` nodes whose files are under `home`; the methods take a node's index, counted from 0."""
+    """`nodes` nodes whose files are under `home`; the methods take a node's index, counted from 0.
 
-    def __init__(self, kind, home, nodes=3, base=2379, binary=None, extra=()):
+    The first `founded` of them found the cluster, by default all; of ours the others can join it later.
+    """
+
+    def __init__(self, kind, home, nodes=3, base=2379, binary=None, extra=(), founded=None):
         self.kind, self.home, self.nodes, self.base = kind, pathlib.Path(home), nodes, base
+        self.founded = nodes if founded is None else founded
         self.binary = binary or ("etcd" if kind == "etcd" else "target/release/quorate")
         self.extra = list(extra)
 
@@ -92,6 +96,9 @@ class Cluster:
         ]
 
     def _quorate(self, node):
+        config = self.data(node) / "quorate.toml"
+        if config.exists():  # it joined
+            return [self.binary, "serve", "--config", str(config), *self.extra]
         config = self.home / f"node-{node}.toml"
         config.write_text(quorate_config(self, node))
         # Nodes of a rig found their cluster at their first start, and go on at all others.
@@ -107,6 +114,15 @@ class Cluster:
                 self.command(node), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         self._pid_file(node).write_text(str(child.pid))
+
+    def join(self, node):
+        """Registers one of our nodes with the others; it is not started."""
+        others = ",".join(self.endpoint(other) for other in range(self.nodes) if self.pid(other))
+        subprocess.run(
+            [self.binary, "node", "join", "--endpoints", others, "--data", str(self.data(node)),
+             "--client", self.endpoint(node), "--peer", self.peer(node)],
+            check=True, stdout=subprocess.DEVNULL,
+        )
 
     def signal(self, node, what):
         pid = self.pid(node)
@@ -152,9 +168,9 @@ class Cluster:
             time.sleep(0.05)
 
     def up(self):
-        for node in range(self.nodes):
+        for node in range(self.founded):
             self.start(node)
-        for node in range(self.nodes):
+        for node in range(self.founded):
             self.wait(node)
 
     def down(self, keep=False):
@@ -167,7 +183,7 @@ class Cluster:
 def quorate_config(cluster, node):
     """The configuration file of one of our nodes, counted from 1 there."""
     lines = [f'cluster = "rig-{cluster.base}"', f"node = {node + 1}", f'data = "{cluster.data(node)}"']
-    for member in range(cluster.nodes):
+    for member in range(cluster.founded):
         lines += [
             "", "[[member]]", f"id = {member + 1}",
             f'client = "{cluster.endpoint(member)}"', f'peer = "{cluster.peer(member)}"',

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_model::codec::put_frame;
 use quorate_model::{NodeId, Pid, Wire};
-use quorate_runtime::net::{Hello, Inbound, Net, NetConfig, take_frame};
+use quorate_runtime::net::{Hello, Inbound, Net, NetConfig, Release, take_frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -174,6 +174,11 @@ fn what_does_not_fit_is_dropped_whole_and_counted() {
     });
 }
 
+/// Node `node` of this release speaks to node 1.
+fn hello_of(node: u32) -> Hello {
+    Hello { release: Release::OWN, cluster: "test".to_owned(), node: NodeId(node), instance: 5, to: NodeId(1) }
+}
+
 /// Says hello as `hello` and gives what is answered: the kind of the frame and its payload.
 async fn greet(address: SocketAddr, hello: &Hello) -> (TcpStream, u8, Bytes) {
     let mut stream = TcpStream::connect(address).await.expect("it listens");
@@ -199,7 +204,10 @@ async fn refusal(address: SocketAddr, hello: &Hello) -> String {
 fn strangers_and_twins_are_refused_with_the_reason() {
     run(async {
         let (one, two, [a, _]) = pair(|_| {}).await;
-        let hello = Hello { cluster: "test".to_owned(), node: NodeId(2), instance: 5, to: NodeId(1) };
+        let hello = hello_of(2);
+        let far = Release { minor: Release::OWN.minor + 2, ..Release::OWN };
+        let why = refusal(a, &Hello { release: far, ..hello.clone() }).await;
+        assert!(why.contains(&format!("the other side is release {far}, this one {}", Release::OWN)), "{why}");
         let other = Hello { cluster: "other".to_owned(), ..hello.clone() };
         assert!(refusal(a, &other).await.contains("belongs to cluster \"other\", this one to \"test\""));
         let unknown = Hello { node: NodeId(7), ..hello.clone() };
@@ -210,7 +218,7 @@ fn strangers_and_twins_are_refused_with_the_reason() {
         assert!(refusal(a, &mine).await.contains("two processes run as node 1"));
         assert!(refusal(a, &hello).await.contains("two processes run as node 2"), "node 2 is alive");
         let metrics = one.metrics();
-        until(|| count(&metrics.refused) >= 5).await;
+        until(|| count(&metrics.refused) >= 6).await;
         assert!(two.is_up(NodeId(1)), "the true node 2 kept its link");
     });
 }
@@ -221,7 +229,7 @@ fn a_node_that_restarts_replaces_its_old_link() {
         let (listener, address) = listen().await;
         let config = config(1, &[address, address]);
         let _one = Links::start(config, listener, Arc::new(Notify::new()));
-        let hello = Hello { cluster: "test".to_owned(), node: NodeId(2), instance: 5, to: NodeId(1) };
+        let hello = hello_of(2);
         let (mut old, kind, _) = greet(address, &hello).await;
         assert_eq!(kind, 2);
         let (_new, kind, _) = greet(address, &hello).await;
@@ -247,7 +255,7 @@ fn bytes_that_are_not_ours_close_their_link_and_no_other() {
             }
         }
         // Past the hello: a frame whose sender is another node, and one that is no message.
-        let hello = Hello { cluster: "test".to_owned(), node: NodeId(3), instance: 5, to: NodeId(1) };
+        let hello = hello_of(3);
         assert!(refusal(a, &hello).await.contains("node 3"));
         one.send(FROM, TO, &Bytes::from_static(b"still up"));
         one.flush();
@@ -263,7 +271,7 @@ fn a_message_in_the_name_of_another_node_closes_the_link() {
         let mut peers = BTreeMap::from([(NodeId(1), address.to_string())]);
         peers.insert(NodeId(2), address.to_string());
         let one = Links::start(NetConfig::new("test", NodeId(1), peers), listener, Arc::new(Notify::new()));
-        let hello = Hello { cluster: "test".to_owned(), node: NodeId(2), instance: 5, to: NodeId(1) };
+        let hello = hello_of(2);
         let (mut stream, _, _) = greet(address, &hello).await;
         let mut frame = Vec::new();
         put_frame(6, &mut frame, |out| {

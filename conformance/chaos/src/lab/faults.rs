@@ -27,7 +27,7 @@ const NOTICE_WITHIN: Duration = Duration::from_secs(60);
 /// A large write: so many bytes.
 const BALLAST_BYTES: usize = 256 << 10;
 /// Large writes at a time.
-const BALLAST_COUNT: usize = 4;
+const BALLAST_COUNT: usize = 16;
 /// How long a large write may take.
 const BALLAST_PATIENCE: Duration = Duration::from_secs(5);
 

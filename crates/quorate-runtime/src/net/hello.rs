@@ -8,6 +8,8 @@ use quorate_model::NodeId;
 use quorate_model::codec::{DecodeError, HEADER_BYTES, Header, Reader, Wire, put_frame};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::release::Release;
+
 pub(super) const HELLO: u8 = 1;
 pub(super) const WELCOME: u8 = 2;
 pub(super) const REFUSED: u8 = 3;
@@ -24,6 +26,8 @@ pub(super) const HELLO_TIME_MAX: Duration = Duration::from_secs(3);
 /// Who speaks, and whom it means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
+    /// What it is built from. It stands first, so that it can be read whatever follows.
+    pub release: Release,
     /// The name of the cluster.
     pub cluster: String,
     /// Who speaks.
@@ -37,6 +41,16 @@ pub struct Hello {
 /// Why a link was refused. The connection is closed, nothing was delivered; the dialer tries again later.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HelloError {
+    /// The other side is of a release that this one is not beside.
+    #[error(
+        "the other side is release {found}, this one {}: a node talks to its own release and to those beside it, so upgrade all \
+         nodes by one release at a time",
+        Release::OWN
+    )]
+    OtherRelease {
+        /// Its release.
+        found: Release,
+    },
     /// The other side is of another cluster.
     #[error("node {} belongs to cluster {found:?}, this one to {wanted:?}: correct the peer's address or the cluster name", .node.0)]
     OtherCluster {
@@ -80,21 +94,40 @@ impl HelloError {
     }
 }
 
-impl Wire for Hello {
-    fn encode(&self, out: &mut Vec<u8>) {
+impl Hello {
+    /// Appends the encoding to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        self.release.encode(out);
         self.cluster.encode(out);
         self.node.encode(out);
         self.instance.encode(out);
         self.to.encode(out);
     }
 
-    fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
+    /// What `payload` says, if its release is beside this one. What a later release adds at the end is not read.
+    ///
+    /// # Errors
+    /// [`HelloError::OtherRelease`] and [`HelloError::NoHello`].
+    pub fn read(payload: Bytes) -> Result<Self, HelloError> {
+        let mut input = Reader::new(payload);
+        let found = Release::decode(&mut input)?;
+        if !found.is_beside(Release::OWN) {
+            return Err(HelloError::OtherRelease { found });
+        }
         Ok(Self {
-            cluster: String::decode(input)?,
-            node: NodeId::decode(input)?,
-            instance: u64::decode(input)?,
-            to: NodeId::decode(input)?,
+            release: found,
+            cluster: String::decode(&mut input)?,
+            node: NodeId::decode(&mut input)?,
+            instance: u64::decode(&mut input)?,
+            to: NodeId::decode(&mut input)?,
         })
+    }
+
+    /// A frame of `kind` with this in it.
+    pub(super) fn frame(&self, kind: u8) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_frame(kind, &mut out, |out| self.encode(out));
+        out
     }
 }
 

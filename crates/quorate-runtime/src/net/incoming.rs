@@ -97,7 +97,7 @@ async fn serve<M: Wire + Send + 'static>(
             return Err(error);
         }
     };
-    let welcome = frame_of(WELCOME, &common.hello_to(node));
+    let welcome = common.hello_to(node).frame(WELCOME);
     let is_up = AtomicBool::new(false);
     if stream.write_all(&welcome).await.is_ok() {
         drop(permit);
@@ -117,7 +117,7 @@ async fn serve<M: Wire + Send + 'static>(
 
 /// Whether to take a link, and from whom. A newer link of the same process replaces an older one.
 fn judge<M>(common: &Common<M>, links: &Links, payload: Bytes) -> Result<(NodeId, Arc<Link>), HelloError> {
-    let hello = Hello::from_bytes(payload)?;
+    let hello = Hello::read(payload)?;
     let config = &common.config;
     if hello.cluster != config.cluster {
         let (found, wanted) = (hello.cluster, config.cluster.clone());

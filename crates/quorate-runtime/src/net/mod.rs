@@ -15,6 +15,7 @@
 mod hello;
 mod incoming;
 mod outgoing;
+mod release;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -30,6 +31,7 @@ use tokio::task::JoinHandle;
 
 pub use hello::{Hello, HelloError, take_frame};
 use outgoing::Outgoing;
+pub use release::Release;
 
 /// A link on which nothing was heard for so long is dead.
 pub const SILENCE_MAX: Duration = Duration::from_secs(3);
@@ -177,7 +179,8 @@ impl<M> Common<M> {
     }
 
     fn hello_to(&self, to: NodeId) -> Hello {
-        Hello { cluster: self.config.cluster.clone(), node: self.config.node, instance: self.instance, to }
+        let (release, cluster) = (Release::OWN, self.config.cluster.clone());
+        Hello { release, cluster, node: self.config.node, instance: self.instance, to }
     }
 
     fn note_refusal(&self, peer: &str, error: &HelloError) {

@@ -111,13 +111,13 @@ async fn connect<M>(common: &Common<M>, node: NodeId, address: &str) -> Result<(
     let mut stream = connecting.ok().and_then(Result::ok).ok_or(HelloError::Silent)?;
     // Without this the link works as well, only slower.
     let _ = stream.set_nodelay(true);
-    let hello = frame_of(HELLO, &common.hello_to(node));
+    let hello = common.hello_to(node).frame(HELLO);
     stream.write_all(&hello).await.map_err(|_| HelloError::Silent)?;
     let mut buffer = BytesMut::with_capacity(4096);
     let (kind, payload) = hello::read_first(&mut stream, &mut buffer).await?;
     match kind {
         WELCOME => {
-            let answer = Hello::from_bytes(payload)?;
+            let answer = Hello::read(payload)?;
             if answer.cluster != common.config.cluster {
                 let (found, wanted) = (answer.cluster, common.config.cluster.clone());
                 return Err(HelloError::OtherCluster { node: answer.node, found, wanted });

@@ -8,6 +8,8 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -71,11 +73,12 @@ pub async fn run(args: DevArgs) -> anyhow::Result<()> {
     check_ports(&members)?;
     let key = GossipKey::drawn(); // all nodes start anew, so it need not be the one of before
     let founded = data.join("founded");
+    let is_ready = Arc::new(AtomicBool::new(false));
     let mut nodes = Vec::new();
     for member in &members {
         let config = write_config(&args, &data, &members, member, key)?;
         let name = member.name();
-        let starting = Starting { config, founded: founded.clone() };
+        let starting = Starting { config, founded: founded.clone(), is_ready: Arc::clone(&is_ready) };
         let (child, voice) = starting.start(&name)?;
         nodes.push(Node { name, client: member.client.clone(), child, voice, starting, deaths: 0 });
     }
@@ -162,6 +165,7 @@ async fn watch_over(nodes: &mut [Node], data: &Path, founded: &Path, ephemeral: 
             if ready {
                 announced = true;
                 std::fs::write(founded, "").with_context(|| format!("cannot write {}", founded.display()))?;
+                nodes.iter().for_each(|node| node.starting.is_ready.store(true, Ordering::Relaxed));
                 announce(nodes, data, ephemeral, started.elapsed());
             } else if started.elapsed() > READY_WITHIN {
                 bail!("the cluster is not ready after {} s; the nodes' messages are above", READY_WITHIN.as_secs());
@@ -184,8 +188,10 @@ fn announce(nodes: &[Node], data: &Path, ephemeral: bool, took: Duration) {
     println!(
         "
 Try, in another terminal:
-  quorate put greeting hello           or  etcdctl --endpoints={endpoints} put greeting hello
-  quorate get greeting                 or  etcdctl --endpoints={endpoints} get greeting
+  export QUORATE_ENDPOINTS={endpoints}
+  export ETCDCTL_ENDPOINTS=$QUORATE_ENDPOINTS
+  quorate put greeting hello           or  etcdctl put greeting hello
+  quorate get greeting                 or  etcdctl get greeting
   quorate watch greeting               prints each change until Ctrl-C
   quorate status                       who is head, who is tail, how far
   quorate node list                    who is there, as one node knows
@@ -288,6 +294,8 @@ struct Starting {
     config: PathBuf,
     /// Is there once the cluster was ready: what is lost from then on is lost, and not new.
     founded: PathBuf,
+    /// Whether the cluster was ready in this run: before, only what is wrong is printed.
+    is_ready: Arc<AtomicBool>,
 }
 
 impl Starting {
@@ -308,15 +316,19 @@ impl Starting {
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
         let said = child.stderr.take().expect("it is piped");
-        Ok((child, tokio::spawn(repeat(said, name.to_owned()))))
+        Ok((child, tokio::spawn(repeat(said, name.to_owned(), Arc::clone(&self.is_ready)))))
     }
 }
 
-/// Prints each line that a node says, with its name before it.
-async fn repeat(said: ChildStderr, name: String) {
+/// Prints each line that a node says, with its name before it. Until the cluster is ready, nodes that find each other are
+/// no news, and what is wrong is.
+async fn repeat(said: ChildStderr, name: String, is_ready: Arc<AtomicBool>) {
     let mut lines = BufReader::new(said).split(b'\n');
     while let Ok(Some(line)) = lines.next_segment().await {
-        // Nobody reads along any more; the node must not wait for that.
-        let _ = writeln!(std::io::stderr(), "{name}  {}", String::from_utf8_lossy(&line));
+        let line = String::from_utf8_lossy(&line);
+        if is_ready.load(Ordering::Relaxed) || !line.contains(" INFO ") {
+            // Nobody reads along any more; the node must not wait for that.
+            let _ = writeln!(std::io::stderr(), "{name}  {line}");
+        }
     }
 }
