@@ -38,7 +38,7 @@ fn without_a_fault_nobody_is_suspected() {
 #[test]
 fn with_two_lost_messages_nobody_is_suspected() {
     let cast = explored(&Shape::new(3)).always("nobody who is up is suspected", nobody_is_slandered);
-    holds(&cast, faults().losses(2), &expect!["holds: 20058 states, 39926 transitions, depth 26"]);
+    holds(&cast, faults().losses(2), &expect!["holds: 20094 states, 39968 transitions, depth 26"]);
 }
 
 /// Two members have nobody to help them, so each loss may end in a death. It is never for ever.
