@@ -5,7 +5,7 @@ use quorate_check::casts::swami::{self, Alter};
 use quorate_check::casts::swami_node::NodeMutant;
 use quorate_check::simulate::{Draw, Drift, Report, Severity};
 use quorate_check::{Seeds, simulate};
-use quorate_protocols::chain::swami::Mutant;
+use quorate_protocols::chain::swami::{Mutant, PATIENCE_MAX};
 use quorate_protocols::paxos::log::{self, Lease};
 
 /// How many seeds a test run plays.
@@ -25,6 +25,15 @@ fn broken(alter: Alter, range: std::ops::Range<u64>) -> Report {
 #[test]
 fn swamis_hold_under_every_fault() {
     let report = broken(Alter::default(), 0..SEEDS);
+    println!("{report}");
+    assert!(report.holds(), "{report}");
+}
+
+/// As they ship: who was slow lately is waited for.
+#[test]
+fn swamis_that_are_patient_hold_under_every_fault() {
+    let patient = Alter { swami: |it| it.patient(PATIENCE_MAX), ..Alter::default() };
+    let report = broken(patient, 0..SEEDS);
     println!("{report}");
     assert!(report.holds(), "{report}");
 }
