@@ -47,8 +47,8 @@ pub struct NodeOptions {
     /// How long to wait for what was asked of the leader before trying to lead: at least this, at most twice this, and
     /// doubled with each attempt in vain.
     pub patience: Duration,
-    /// In an observed log: a leader that was slow lately is waited for longer ([`quorate_model::time::Punctuality`]), at most so long. Without
-    /// it all leaders are waited for for the patience.
+    /// In an observed log: a leader that was slow lately is waited for longer ([`quorate_model::time::Punctuality`]), at
+    /// most so long. Without it, the patience is all that any leader is given.
     pub patience_max: Option<Duration>,
     /// Whether the leader answers reads alone for a while; without it, each read costs a round of questions.
     pub lease: Option<Lease>,
