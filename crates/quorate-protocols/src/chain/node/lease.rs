@@ -39,19 +39,18 @@ impl<M: Machine> Node<M> {
         }
         // Also who is no member: so it is known that it could be one.
         // Who takes itself for none of the chain, though it may be one whose disk was lost, acts on no place of its own.
-        let is_placed = self.configuration.line().any(|node| node == self.me);
-        let prefix_len = if is_placed { self.configuration.prefix_len() } else { 0 };
+        let prefix_len = if self.is_in_line() { self.configuration.prefix_len() } else { 0 };
         let asked = self.asked_at(cx.now);
-        let without = self.waits_for_disk(cx.now);
+        let without = self.not_waited_for(cx.now);
         for swami in &self.swamis {
             cx.send_without(without, *swami, Message::Membership(membership::Message::Renew { asked, prefix_len }));
         }
         cx.set(Timer::Renew, term / RENEWALS_PER_TERM..term / RENEWALS_PER_TERM);
     }
 
-    /// A right does not rest on entries, and a disk that is slow for a moment costs nobody its place: how many records need
-    /// not be waited for. But whose disk stands still shall be let go.
-    fn waits_for_disk(&mut self, now: Instant) -> usize {
+    /// How many of the newest records a renewal does not wait for. A right does not rest on entries, and a disk that is slow
+    /// for a moment costs nobody its place. But whose disk stands still shall be let go.
+    fn not_waited_for(&mut self, now: Instant) -> usize {
         let oldest = self.batches.front().copied();
         self.oldest = match (self.oldest, oldest) {
             (Some((known, since)), Some(oldest)) if known == oldest => Some((known, since)),
