@@ -107,8 +107,8 @@ pub fn note_new(data: &Path) -> anyhow::Result<()> {
     noted.with_context(|| format!("cannot write in {}", data.display()))
 }
 
-/// Whether the node of the data folder was told once that it is new.
+/// Whether the node of the data folder was told already that it is new: when it joined, or at an earlier start.
 #[must_use]
-pub fn has_begun(data: &Path) -> bool {
-    data.join(BEGUN).exists()
+pub fn was_told(data: &Path) -> bool {
+    data.join(NEW).exists() || data.join(BEGUN).exists()
 }

@@ -6,6 +6,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use quorate::beginning;
 use quorate::cli::DIE_WITH_PARENT;
 use quorate::http::{CHAINS_PATH, ChainList};
 use rustix::process::{Pid, Signal, kill_process};
@@ -75,7 +76,9 @@ impl Node {
             }
             None => Command::new(program),
         };
-        command.arg("serve").arg("--config").arg(&self.config).env(DIE_WITH_PARENT, "1").env("NO_COLOR", "1");
+        command.arg("serve").arg("--config").arg(&self.config);
+        command.args((!beginning::was_told(&self.data)).then_some("--found")); // no disk is lost here
+        command.env(DIE_WITH_PARENT, "1").env("NO_COLOR", "1");
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let child = command.process_group(0).kill_on_drop(true).spawn();
         self.child = Some(child.with_context(|| format!("cannot start {}", program.display()))?);

@@ -301,12 +301,12 @@ struct Starting {
 impl Starting {
     fn start(&self, name: &str) -> anyhow::Result<(Child, JoinHandle<()>)> {
         let program = std::env::current_exe().context("cannot find the program itself")?;
-        let has_begun = self.config.parent().is_some_and(beginning::has_begun);
+        let was_told = self.config.parent().is_some_and(beginning::was_told);
         let mut child = Command::new(&program)
             .arg("serve")
             .arg("--config")
             .arg(&self.config)
-            .args((!has_begun && !self.founded.exists()).then_some("--found"))
+            .args((!was_told && !self.founded.exists()).then_some("--found"))
             .env(DIE_WITH_PARENT, "1")
             .stdin(Stdio::null())
             .stdout(Stdio::null()) // a node says what it says on the other

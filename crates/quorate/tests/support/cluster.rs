@@ -158,7 +158,7 @@ impl Node {
         let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
         command.arg("serve").arg("--config").arg(&self.config).stdin(Stdio::null());
         self.mind_beginning();
-        if !self.has_begun && !self.settings.data.join("new").exists() {
+        if !self.has_begun {
             command.arg("--found");
         }
         command.env("NO_COLOR", "1").env("RUST_BACKTRACE", "1");
@@ -171,7 +171,7 @@ impl Node {
 
     /// Notes whether it has begun, while its folder says so: one whose folder was lost is not new.
     fn mind_beginning(&mut self) {
-        self.has_begun |= quorate::beginning::has_begun(&self.settings.data);
+        self.has_begun |= quorate::beginning::was_told(&self.settings.data);
     }
 
     /// What the present process, or the last one, has said.
